@@ -1,0 +1,316 @@
+//! The error of the layer: opaque, classified, and safe to log.
+//!
+//! `Display` and `Debug` never hold a secret or a parameter value. Text of the server that may hold one is
+//! reachable only through [`ServerError`].
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{Advice, Cause, Class, Kind, Outcome, Phase, Severity, Signal, SqlState};
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, what became of the statement, and what may be done.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    class: Class,
+    phase: Phase,
+    message: String,
+    at: Timestamp,
+    wait: Option<Wait>,
+    server: Option<ServerError>,
+    request_id: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The numbers behind a time-out while waiting for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    /// How long the caller waited; in JSON `waited_ms`, whole milliseconds.
+    #[serde(rename = "waited_ms", serialize_with = "as_millis")]
+    pub waited: Duration,
+    /// Connections in use when it gave up.
+    pub in_use: u32,
+    /// The most connections that the pool may hold.
+    pub max: u32,
+    /// Callers that were still waiting when it gave up.
+    pub waiting: u32,
+}
+
+/// What the server itself said. Its texts may hold values of parameters and rows: not for a log.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerError {
+    /// The code.
+    pub sqlstate: SqlState,
+    /// Whether the session survived.
+    pub severity: Severity,
+    /// The primary message.
+    pub message: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What the server suggests.
+    pub hint: Option<String>,
+    /// The constraint that was violated.
+    pub constraint: Option<String>,
+    /// The table concerned.
+    pub table: Option<String>,
+    /// The column concerned.
+    pub column: Option<String>,
+    /// The function of the server's source that raised it.
+    pub routine: Option<String>,
+}
+
+impl Error {
+    /// An error for `signal`; `message` is a lower-case fragment without secrets or values.
+    #[must_use]
+    pub fn new(signal: Signal, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            class: signal.classify(),
+            phase: signal.phase,
+            message: message.into(),
+            at: Timestamp::now(),
+            wait: None,
+            server: None,
+            request_id: None,
+            source: None,
+        }))
+    }
+
+    /// An error that the server reported.
+    #[must_use]
+    pub fn server_error(server: ServerError, phase: Phase) -> Self {
+        let cause = Cause::Server {
+            sqlstate: server.sqlstate,
+            severity: server.severity,
+            stale_plan: server.routine.as_deref() == Some("RevalidateCachedQuery"),
+        };
+        let message = format!("{} ({})", server.loggable_message(), server.sqlstate);
+        let mut error = Self::new(Signal::new(cause, phase), message);
+        error.0.server = Some(server);
+        error
+    }
+
+    /// Adds the error beneath. It must be safe to log; its text is not repeated in this one's.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the numbers of a wait for a connection.
+    #[must_use]
+    pub fn with_wait(mut self, wait: Wait) -> Self {
+        self.0.wait = Some(wait);
+        self
+    }
+
+    /// Adds the id of the request that this call served; it appears in [`Error::report`].
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = Some(id.into());
+        self
+    }
+
+    /// Puts what was being done in front of the message, as in `could not connect to db:5432: ...`.
+    #[must_use]
+    pub fn context(mut self, what: impl fmt::Display) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
+    /// Which of the four types it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.class.kind
+    }
+
+    /// The server's code, when the server reported it.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.0.server.as_ref().map(|server| server.sqlstate)
+    }
+
+    /// What became of the statement.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.0.class.outcome
+    }
+
+    /// What may be done about it.
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        self.0.class.advice
+    }
+
+    /// When in the call it happened.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.0.phase
+    }
+
+    /// The numbers of a wait that timed out.
+    #[must_use]
+    pub fn wait(&self) -> Option<Wait> {
+        self.0.wait
+    }
+
+    /// What the server itself said; may hold values.
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerError> {
+        self.0.server.as_ref()
+    }
+
+    /// The id of the request, when one was set.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// When the error was made.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.0.at
+    }
+
+    /// A copy for another waiter of the same event. The source is left out, since it cannot be copied.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let Inner { class, phase, message, at, wait, server, request_id, source: _ } = &*self.0;
+        Self(Box::new(Inner {
+            class: *class,
+            phase: *phase,
+            message: message.clone(),
+            at: *at,
+            wait: *wait,
+            server: server.clone(),
+            request_id: request_id.clone(),
+            source: None,
+        }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("phase", &self.phase())
+            .field("outcome", &self.outcome())
+            .field("message", &self.0.message)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl ServerError {
+    /// An error of the server with only code, severity and message.
+    #[must_use]
+    pub fn new(sqlstate: SqlState, severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            severity,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            constraint: None,
+            table: None,
+            column: None,
+            routine: None,
+        }
+    }
+
+    /// The message without the values that class 22 (data exceptions) quotes.
+    fn loggable_message(&self) -> String {
+        if self.sqlstate.class() != "22" {
+            return self.message.clone();
+        }
+        let mut parts = self.message.splitn(2, '"');
+        let before = parts.next().unwrap_or_default();
+        match parts.next() {
+            None => before.to_owned(),
+            // From the first to the last quotation mark: a value may hold quotation marks of its own.
+            Some(rest) => {
+                let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
+                format!("{before}\"…\"{after}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerError")
+            .field("sqlstate", &self.sqlstate)
+            .field("message", &self.loggable_message())
+            .finish_non_exhaustive()
+    }
+}
+
+fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(duration.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: &str, message: &str) -> Error {
+        let mut server = ServerError::new(SqlState::new(code).expect(code), Severity::Error, message);
+        server.detail = Some("Key (email)=(ann@example.org) already exists.".into());
+        Error::server_error(server, Phase::Execute)
+    }
+
+    #[test]
+    fn neither_display_nor_debug_holds_a_value() {
+        let check = |code, message, expect: &str| {
+            let error = server(code, message);
+            assert_eq!(error.to_string(), expect);
+            let debug = format!("{error:?} {:?}", error.server());
+            for value in ["ann@example.org", "hunter2"] {
+                assert!(!debug.contains(value), "{debug}");
+            }
+        };
+        check(
+            "22P02",
+            "invalid input syntax for type integer: \"hunter2\"",
+            "invalid input syntax for type integer: \"…\" (22P02)",
+        );
+        check("22P02", "value \"a\"hunter2\" is out of range", "value \"…\" is out of range (22P02)");
+        check("22P02", "odd \"hunter2", "odd \"…\" (22P02)");
+        check(
+            "23505",
+            "duplicate key value violates unique constraint \"users_email_key\"",
+            "duplicate key value violates unique constraint \"users_email_key\" (23505)",
+        );
+    }
+
+    #[test]
+    fn a_copy_says_the_same() {
+        let error = server("40001", "could not serialize access").context("commit");
+        let copy = error.duplicate();
+        assert_eq!(copy.to_string(), "commit: could not serialize access (40001)");
+        assert_eq!(
+            (copy.kind(), copy.outcome(), copy.advice()),
+            (error.kind(), error.outcome(), error.advice())
+        );
+        assert_eq!(copy.sqlstate(), Some(SqlState::SERIALIZATION_FAILURE));
+    }
+}

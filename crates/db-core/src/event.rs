@@ -1,0 +1,211 @@
+//! What a pool tells its observers, and the observer that writes it to the log.
+//!
+//! Observers are called on the caller's task and must not block.
+
+use std::time::Duration;
+
+use crate::Error;
+
+/// Receives events. Every method does nothing unless it is overridden.
+pub trait Observer: Send + Sync {
+    /// A connection was opened.
+    fn connected(&self, _event: &Connected<'_>) {}
+    /// A connection could not be opened.
+    fn connect_failed(&self, _event: &ConnectFailed<'_>) {}
+    /// A connection was handed out.
+    fn acquired(&self, _event: &Acquired<'_>) {}
+    /// A caller went away without a connection: an error, not a dropped future.
+    fn acquire_failed(&self, _event: &AcquireFailed<'_>) {}
+    /// More than 80 % of the connections came into use; told once until use falls below again.
+    fn high_use(&self, _event: &HighUse<'_>) {}
+    /// A connection came back.
+    fn released(&self, _event: &Released<'_>) {}
+    /// A connection was closed.
+    fn closed(&self, _event: &Closed<'_>) {}
+}
+
+/// A connection was opened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Connected<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// `host:port` of the server.
+    pub endpoint: &'a str,
+    /// From the first packet to the end of authentication.
+    pub took: Duration,
+}
+
+/// A connection could not be opened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectFailed<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// `host:port` of the server.
+    pub endpoint: &'a str,
+    /// Why.
+    pub error: &'a Error,
+}
+
+/// A connection was handed out.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Acquired<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// How long the caller waited.
+    pub waited: Duration,
+    /// Connections now in use.
+    pub in_use: u32,
+    /// The most connections that the pool may hold.
+    pub max: u32,
+}
+
+/// A caller went away without a connection.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AcquireFailed<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// Why.
+    pub error: &'a Error,
+}
+
+/// More than 80 % of the connections are in use.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct HighUse<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// Connections in use.
+    pub in_use: u32,
+    /// The most connections that the pool may hold.
+    pub max: u32,
+    /// Callers waiting.
+    pub waiting: u32,
+}
+
+/// A connection came back.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Released<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// How long it was out.
+    pub held: Duration,
+}
+
+/// A connection was closed.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Closed<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// `host:port` of the server.
+    pub endpoint: &'a str,
+    /// Why.
+    pub reason: CloseReason,
+    /// Whether somebody was using it.
+    pub state: ConnectionState,
+    /// How long it lived.
+    pub lived: Duration,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Nobody needed it for the idle time-out.
+    Idle,
+    /// It reached its lifetime.
+    Lifetime,
+    /// It reached its number of uses.
+    Uses,
+    /// The server or the network ended it, or a check failed.
+    Broken,
+    /// It came back in the middle of a transaction or a statement.
+    Unclean,
+    /// The pool was closed.
+    PoolClosed,
+}
+
+/// Whether a connection was idle or in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// In the pool.
+    Idle,
+    /// With a caller.
+    InUse,
+}
+
+/// Opening an event's struct literal to the crates that raise it, since the structs may grow.
+macro_rules! constructors {
+    ($($event:ident { $($field:ident: $type:ty),* })*) => {$(
+        impl<'a> $event<'a> {
+            /// The event with all its fields.
+            #[must_use]
+            pub fn new($($field: $type),*) -> Self {
+                Self { $($field),* }
+            }
+        }
+    )*};
+}
+
+constructors! {
+    Connected { pool: &'a str, endpoint: &'a str, took: Duration }
+    ConnectFailed { pool: &'a str, endpoint: &'a str, error: &'a Error }
+    Acquired { pool: &'a str, waited: Duration, in_use: u32, max: u32 }
+    AcquireFailed { pool: &'a str, error: &'a Error }
+    HighUse { pool: &'a str, in_use: u32, max: u32, waiting: u32 }
+    Released { pool: &'a str, held: Duration }
+    Closed { pool: &'a str, endpoint: &'a str, reason: CloseReason, state: ConnectionState, lived: Duration }
+}
+
+/// Writes events with `tracing`, target `db::pool`: what went wrong as warnings, connections opened and
+/// closed at `debug`, each checkout at `trace`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log;
+
+impl Observer for Log {
+    fn connected(&self, event: &Connected<'_>) {
+        tracing::debug!(target: "db::pool", pool = event.pool, endpoint = event.endpoint, took = ?event.took,
+            "connected");
+    }
+
+    fn connect_failed(&self, event: &ConnectFailed<'_>) {
+        tracing::warn!(target: "db::pool", pool = event.pool, endpoint = event.endpoint, error = %event.error,
+            "connect failed");
+    }
+
+    fn acquired(&self, event: &Acquired<'_>) {
+        tracing::trace!(target: "db::pool", pool = event.pool, waited = ?event.waited, in_use = event.in_use,
+            max = event.max, "acquired");
+    }
+
+    fn acquire_failed(&self, event: &AcquireFailed<'_>) {
+        tracing::warn!(target: "db::pool", pool = event.pool, error = %event.error, "acquire failed");
+    }
+
+    fn high_use(&self, event: &HighUse<'_>) {
+        tracing::warn!(target: "db::pool", pool = event.pool, in_use = event.in_use, max = event.max,
+            waiting = event.waiting, "more than 80 % of the connections are in use");
+    }
+
+    fn released(&self, event: &Released<'_>) {
+        tracing::trace!(target: "db::pool", pool = event.pool, held = ?event.held, "released");
+    }
+
+    fn closed(&self, event: &Closed<'_>) {
+        match event.reason {
+            CloseReason::Broken | CloseReason::Unclean => {
+                tracing::warn!(target: "db::pool", pool = event.pool,
+                endpoint = event.endpoint, reason = ?event.reason, state = ?event.state, lived = ?event.lived,
+                "connection removed")
+            }
+            _ => tracing::debug!(target: "db::pool", pool = event.pool, endpoint = event.endpoint,
+                reason = ?event.reason, state = ?event.state, lived = ?event.lived, "connection removed"),
+        }
+    }
+}
