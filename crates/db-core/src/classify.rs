@@ -37,8 +37,11 @@ pub enum Cause {
         /// Whether it came from the revalidation of a cached plan, which shares its code with other errors.
         stale_plan: bool,
     },
-    /// The call was wrong before anything was sent: parameters that do not fit the statement.
+    /// The call was wrong before anything was sent: parameters that do not fit the statement, or, while connecting,
+    /// settings that cannot work.
     Misuse,
+    /// A defect: something panicked.
+    Defect,
     /// The statement ran, but its result was not what the caller asked for.
     UnexpectedResult,
     /// No connection became free in time, or the queue was full.
@@ -216,6 +219,10 @@ impl Signal {
                 class(Connection, NotExecuted, Advice::of(Retry, Retry, Retry, Never))
             }
             Cause::Lost => class(Connection, Unknown, Advice::of(Retry, Retry, Resolve, Resolve)),
+            Cause::Misuse | Cause::Defect if self.phase == Phase::Connect => {
+                class(Connection, NotExecuted, Advice::NEVER)
+            }
+            Cause::Defect => class(Connection, Unknown, Advice::of(Never, Never, Never, Resolve)),
             Cause::Misuse => class(Query, NotExecuted, Advice::NEVER),
             Cause::UnexpectedResult => class(Query, Executed, Advice::NEVER),
             Cause::PoolBusy => {

@@ -36,6 +36,9 @@ fn without_an_error_of_the_server() {
     check(Cause::Lost, Execute, (Connection, Unknown, [Retry, Retry, Resolve, Resolve]));
     check(Cause::Lost, Commit, (Connection, Unknown, [Retry, Retry, Resolve, Resolve]));
     check(Cause::Misuse, Execute, (Query, NotExecuted, [Never; 4]));
+    check(Cause::Misuse, Connect, (Connection, NotExecuted, [Never; 4]));
+    check(Cause::Defect, Connect, (Connection, NotExecuted, [Never; 4]));
+    check(Cause::Defect, Execute, (Connection, Unknown, [Never, Never, Never, Resolve]));
     check(Cause::UnexpectedResult, Execute, (Query, Executed, [Never; 4]));
     check(
         Cause::PoolBusy,

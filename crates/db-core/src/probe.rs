@@ -1,5 +1,7 @@
 //! One health check, as a trait that anybody can implement. Scheduling and damping are `db-health`'s.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -32,6 +34,16 @@ pub enum Status {
     Degraded,
     /// It does not serve.
     Unhealthy,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        })
+    }
 }
 
 /// What a check found.

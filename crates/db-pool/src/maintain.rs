@@ -1,0 +1,61 @@
+//! Upkeep in the background: closes what nobody needs, down to the minimum, and fills up to it. It never makes a caller
+//! wait: it takes only connections and places that are free this instant.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use db_core::CloseReason;
+use tokio::time::{Instant, sleep};
+
+use crate::pool::Shared;
+
+/// The longest pause between two rounds.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until the pool is gone.
+pub(crate) async fn run(shared: Weak<Shared>) {
+    loop {
+        let pause = {
+            let Some(shared) = shared.upgrade() else { return };
+            if shared.gate.is_closed() {
+                return;
+            }
+            expire(&shared);
+            fill(&shared).await;
+            INTERVAL.min(shared.settings.idle_timeout / 2).max(Duration::from_millis(10))
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Closes idle connections that are worn out, or that have been idle too long while more than the minimum are open.
+fn expire(shared: &Shared) {
+    let min = shared.settings.min.min(shared.max);
+    let mut kept = Vec::new();
+    let now = Instant::now();
+    let mut open = shared.store.state().connections;
+    while let Some(permit) = shared.gate.try_admit()
+        && let Some(mut physical) = shared.pop_idle()
+    {
+        let is_unneeded = open > min && now - physical.idle_since >= shared.settings.idle_timeout;
+        physical.discard = physical.worn_out().or(is_unneeded.then_some(CloseReason::Idle));
+        if physical.discard.is_some() {
+            open -= 1;
+        } else {
+            kept.push((physical, permit));
+        }
+    }
+    // The store is a stack: the one used last went out first and goes back last.
+    while kept.pop().is_some() {}
+}
+
+/// Opens connections up to the minimum, one after the other; a failure is left for the next round.
+async fn fill(shared: &Shared) {
+    let min = shared.settings.min.min(shared.max);
+    while shared.store.state().connections < min && !shared.gate.is_closed() {
+        let Ok(physical) = shared.store.dedicated_connection().await else { return };
+        if shared.store.add(physical).is_err() {
+            return;
+        }
+    }
+}
