@@ -172,7 +172,8 @@ fn is_name_resolution(error: &tokio_postgres::Error) -> bool {
 }
 
 /// `host:port` of the first server of a connection string, for messages.
-pub(crate) fn endpoint(target: &Config) -> String {
+#[must_use]
+pub fn endpoint(target: &Config) -> String {
     let port = target.get_ports().first().copied().unwrap_or(5432);
     match target.get_hosts().first() {
         Some(Host::Tcp(host)) if host.contains(':') => format!("[{host}]:{port}"),

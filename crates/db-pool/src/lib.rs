@@ -44,6 +44,7 @@ mod stats;
 mod tx;
 
 pub use conn::Conn;
+pub use connector::endpoint;
 pub use pool::{CloseError, Pool};
 pub use server::ServerInfo;
 pub use settings::{ConnectRetry, InvalidSettings, Settings};
