@@ -1,0 +1,130 @@
+//! One migration and the set of all, in order and without duplicates. Where their text comes from is `source`'s.
+
+use std::collections::BTreeMap;
+
+use crate::{Script, SourceError, Version};
+
+/// How the name of a down file ends, in front of `.sql`.
+pub(crate) const DOWN: &str = "-down";
+
+/// One step of the schema: the way up, and mostly the way down.
+#[derive(Clone, Debug)]
+pub struct Migration {
+    version: Version,
+    name: String,
+    file: String,
+    down_file: String,
+    up: Script,
+    down: Option<Script>,
+}
+
+/// All migrations there are, ordered by version.
+#[derive(Clone, Debug, Default)]
+pub struct Migrations(BTreeMap<Version, Migration>);
+
+impl Migration {
+    /// A migration from values; `stem` is the file name without its ending, for example `001_users`.
+    ///
+    /// # Errors
+    /// A stem that is not a version, an underscore and a name; a statement that may not run in the runner's transaction.
+    pub fn new(stem: &str, up: &str, down: Option<&str>) -> Result<Self, SourceError> {
+        let (file, down_file) = (format!("{stem}.sql"), format!("{stem}{DOWN}.sql"));
+        let (version, name) = split_stem(stem)
+            .filter(|(_, name)| !name.ends_with(DOWN))
+            .ok_or_else(|| SourceError::Name { file: file.clone() })?;
+        let up = parse(&file, up)?;
+        let down = down.map(|text| parse(&down_file, text)).transpose()?;
+        Ok(Self { version, name: name.to_owned(), file, down_file, up, down })
+    }
+
+    /// The number in front.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The name behind the number.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Name of the file that goes up.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Name of the file that goes down, whether it exists or not.
+    #[must_use]
+    pub fn down_file(&self) -> &str {
+        &self.down_file
+    }
+
+    /// The way up.
+    #[must_use]
+    pub fn up(&self) -> &Script {
+        &self.up
+    }
+
+    /// The way down, if there is one.
+    #[must_use]
+    pub fn down(&self) -> Option<&Script> {
+        self.down.as_ref()
+    }
+}
+
+impl Migrations {
+    /// Orders migrations.
+    ///
+    /// # Errors
+    /// Two migrations of the same version.
+    pub fn new(migrations: impl IntoIterator<Item = Migration>) -> Result<Self, SourceError> {
+        let mut all = BTreeMap::<Version, Migration>::new();
+        for migration in migrations {
+            if let Some(first) = all.get(&migration.version) {
+                return Err(SourceError::Duplicate { first: first.file.clone(), second: migration.file });
+            }
+            all.insert(migration.version.clone(), migration);
+        }
+        Ok(Self(all))
+    }
+
+    /// The migration of a version.
+    #[must_use]
+    pub fn find(&self, version: &Version) -> Option<&Migration> {
+        self.0.get(version)
+    }
+
+    /// All of them, oldest version first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Migration> {
+        self.0.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `001_users` as its version and its name.
+pub(crate) fn split_stem(stem: &str) -> Option<(Version, &str)> {
+    let (version, name) = stem.split_once('_')?;
+    let version = version.parse().ok()?;
+    (!name.is_empty()).then_some((version, name))
+}
+
+fn parse(file: &str, text: &str) -> Result<Script, SourceError> {
+    Script::parse(text).map_err(|(line, refusal)| SourceError::Refused {
+        file: file.to_owned(),
+        line,
+        refusal,
+    })
+}

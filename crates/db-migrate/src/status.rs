@@ -1,0 +1,174 @@
+//! Where each migration stands, from history and files. Pure; it reads and writes nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::plan::applied;
+use crate::{LogAction, LogEntry, Migrations, Record, Version};
+
+/// Where all migrations stand, oldest version first.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// One entry per migration, with or without a file.
+    pub migrations: Vec<MigrationStatus>,
+}
+
+/// Where one migration stands.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MigrationStatus {
+    /// Its version.
+    pub version: Version,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// Whether it has a down file.
+    pub reversible: bool,
+    /// When it was last applied.
+    pub applied_at: Option<Timestamp>,
+    /// The role that applied it.
+    pub applied_by: Option<String>,
+    /// How long that took; in JSON `duration_ms`, whole milliseconds.
+    #[serde(rename = "duration_ms", serialize_with = "as_millis")]
+    pub duration: Option<Duration>,
+}
+
+/// Where a migration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// Not applied yet.
+    Pending,
+    /// Not applied: its last attempt failed.
+    Failed,
+    /// Not applied any more.
+    RolledBack,
+    /// Not applied, and older than one that is.
+    OutOfOrder,
+    /// Applied.
+    Completed,
+    /// Applied, and its file was changed since.
+    Changed,
+    /// Applied, and its file is gone.
+    Missing,
+}
+
+impl State {
+    /// Whether the schema has it.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        matches!(self, Self::Completed | Self::Changed | Self::Missing)
+    }
+}
+
+impl Status {
+    /// Those that `up` would apply.
+    pub fn pending(&self) -> impl Iterator<Item = &MigrationStatus> {
+        self.migrations.iter().filter(|migration| !migration.state.is_applied())
+    }
+
+    /// Those whose history and files disagree.
+    pub fn drift(&self) -> impl Iterator<Item = &MigrationStatus> {
+        let disagrees = |state| matches!(state, State::OutOfOrder | State::Changed | State::Missing);
+        self.migrations.iter().filter(move |migration| disagrees(migration.state))
+    }
+}
+
+pub(crate) fn status(history: &[Record], log: &[LogEntry], available: &Migrations) -> Status {
+    let newest = applied(history).into_iter().map(|record| &record.version).max();
+    let with_file = available.iter().map(|migration| {
+        let version = migration.version();
+        let record = history.iter().rev().find(|record| record.version == *version);
+        let state = match record {
+            Some(record) if record.is_applied() => {
+                let same = record.checksum == *migration.up().checksum();
+                if same { State::Completed } else { State::Changed }
+            }
+            _ if newest.is_some_and(|newest| version < newest) => State::OutOfOrder,
+            _ if last_action(log, version) == Some(LogAction::Failed) => State::Failed,
+            Some(_) => State::RolledBack,
+            None => State::Pending,
+        };
+        entry(version, migration.name(), state, migration.down().is_some(), record)
+    });
+    let without_file = applied(history)
+        .into_iter()
+        .filter(|record| available.find(&record.version).is_none())
+        .map(|record| entry(&record.version, &record.name, State::Missing, false, Some(record)));
+
+    let mut migrations: Vec<_> = with_file.chain(without_file).collect();
+    migrations.sort_by(|left, right| left.version.cmp(&right.version));
+    Status { migrations }
+}
+
+fn last_action(log: &[LogEntry], version: &Version) -> Option<LogAction> {
+    log.iter().rev().find(|entry| entry.version == *version).map(|entry| entry.action)
+}
+
+fn entry(
+    version: &Version,
+    name: &str,
+    state: State,
+    reversible: bool,
+    record: Option<&Record>,
+) -> MigrationStatus {
+    MigrationStatus {
+        version: version.clone(),
+        name: name.to_owned(),
+        state,
+        reversible,
+        applied_at: record.map(|record| record.applied_at),
+        applied_by: record.map(|record| record.applied_by.clone()),
+        duration: record.map(|record| record.duration),
+    }
+}
+
+fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_millis()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Migration, RecordStatus};
+
+    #[test]
+    fn each_migration_is_in_one_state() {
+        let migration = |stem, up| Migration::new(stem, up, None).expect("migration");
+        let available = Migrations::new([
+            migration("1_same", "SELECT 1"),
+            migration("2_edited", "SELECT 2"),
+            migration("3_late", "SELECT 3"),
+            migration("5_undone", "SELECT 5"),
+            migration("6_new", "SELECT 6"),
+        ])
+        .expect("migrations");
+        let record = |stem, up, status, log_id| Record::for_tests(&migration(stem, up), status, log_id);
+        let history = [
+            record("001_same", "SELECT 1", RecordStatus::Completed, 1),
+            record("2_edited", "SELECT 0", RecordStatus::Completed, 2),
+            record("4_gone", "SELECT 4", RecordStatus::Completed, 3),
+            record("5_undone", "SELECT 5", RecordStatus::RolledBack, 4),
+            record("7_gone", "SELECT 7", RecordStatus::RolledBack, 5),
+        ];
+
+        let status = status(&history, &[], &available);
+        let states: Vec<_> =
+            status.migrations.iter().map(|entry| (entry.version.as_str(), entry.state)).collect();
+        let expect = [
+            ("1", State::Completed),
+            ("2", State::Changed),
+            ("3", State::OutOfOrder),
+            ("4", State::Missing),
+            ("5", State::RolledBack),
+            ("6", State::Pending),
+        ];
+        assert_eq!(states, expect);
+        assert_eq!((status.pending().count(), status.drift().count()), (3, 3));
+    }
+}
