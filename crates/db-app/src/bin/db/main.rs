@@ -1,0 +1,105 @@
+//! The program `db`: reads the command line and the configuration, and hands over to one file per command. Exit codes:
+//! 0 well, 1 failed, 2 wrong usage or configuration, 3 something is pending or has drifted.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
+
+mod config;
+mod doctor;
+mod health;
+mod migrate;
+mod serve;
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use db_app::Config;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+/// The PostgreSQL layer: serve health, migrate, look around
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start (or use) a PostgreSQL, migrate it, and serve its health over HTTP until stopped
+    Serve,
+    /// Apply, roll back and inspect migrations
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// Look at the database once
+    Health,
+    /// Check extensions and privileges
+    Doctor,
+    /// Show every setting with its source, secrets masked
+    Config,
+}
+
+/// How a command ended, when nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Well,
+    NotWell,
+    PendingOrDrift,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(errors) => return refuse(errors.lines()),
+    };
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let quiet = if matches!(cli.command, Command::Serve) { "info" } else { "warn" };
+    let filter = config.log.as_deref().unwrap_or(quiet);
+    let Ok(filter) = EnvFilter::builder().parse(filter) else {
+        return refuse(&[format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug")]);
+    };
+    let use_color =
+        stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(use_color).with_writer(stderr).init();
+
+    match run(cli, config) {
+        Ok(Outcome::Well) => ExitCode::SUCCESS,
+        Ok(Outcome::NotWell) => ExitCode::from(1),
+        Ok(Outcome::PendingOrDrift) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli, config: Config) -> Result<Outcome> {
+    match cli.command {
+        Command::Serve => serve::run(config).await,
+        Command::Migrate(command) => migrate::run(command, config, cli.json).await,
+        Command::Health => health::run(config, cli.json).await,
+        Command::Doctor => doctor::run(config, cli.json).await,
+        Command::Config => config::run(&config, cli.json),
+    }
+}
+
+fn refuse(lines: &[String]) -> ExitCode {
+    for line in lines {
+        eprintln!("error: {line}");
+    }
+    ExitCode::from(2)
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The configuration: which variables there are, where their values come from, and what they must look like.
+//!
+//! Order: what the program sets on [`Config`] itself > environment > `.env` > `db.toml` > preset > default. Every error
+//! names the variable, the value as given (unless it is secret) and what is accepted; all of them are reported at once.
+
+mod layers;
+mod preset;
+mod read;
+mod target;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use db_core::SecretString;
+use db_pool::Settings;
+use serde::Serialize;
+
+pub use layers::{Layers, Source};
+pub use preset::Preset;
+pub use target::Target;
+pub use variables::{VARIABLES, Variable};
+
+/// Everything that can be configured. Change a field after loading to override every other source.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// What kind of installation this is.
+    pub environment: Environment,
+    /// Which PostgreSQL is used.
+    pub target: Target,
+    /// The pool.
+    pub pool: Settings,
+    /// Where `db serve` listens.
+    pub http_addr: SocketAddr,
+    /// Whoever sends it as a bearer token may see details.
+    pub http_token: Option<SecretString>,
+    /// The folder with the migrations.
+    pub migrations_dir: PathBuf,
+    /// Whether that folder was named by somebody: then it must exist.
+    pub is_migrations_dir_given: bool,
+    /// The pause between two health checks.
+    pub health_interval: Duration,
+    /// How long stopping may take.
+    pub shutdown_timeout: Duration,
+    /// What is logged, as a `tracing` filter; `None` leaves it to the program.
+    pub log: Option<String>,
+    /// What is odd but not wrong, a line each.
+    pub warnings: Vec<String>,
+    /// Each variable with its value and source, in the order of [`VARIABLES`].
+    pub shown: Vec<Shown>,
+}
+
+/// What kind of installation this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Environment {
+    /// Somebody's own machine. The default.
+    #[default]
+    Development,
+    /// A run of tests.
+    Test,
+    /// A rehearsal of production.
+    Staging,
+    /// The real thing: `.env` is not read.
+    Production,
+}
+
+/// A variable with its value in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Shown {
+    /// The variable, under the name that was used.
+    pub name: &'static str,
+    /// Its value, masked if it is secret; `None` when it is not set and has no default.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+/// Values that cannot be used, each with one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    lines: Vec<String>,
+}
+
+impl Config {
+    /// Reads the environment, `.env` (unless in production) and `db.toml` of the current folder.
+    ///
+    /// # Errors
+    /// One line for each value that cannot be used.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::load(&Layers::from_env()?)
+    }
+
+    /// Reads the given layers and nothing else.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        read::read(layers)
+    }
+}
+
+impl ConfigError {
+    /// The errors, a line each.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Test => "test",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        })
+    }
+}

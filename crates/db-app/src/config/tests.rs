@@ -1,0 +1,225 @@
+//! Sources, presets, masking, and the one-line errors.
+
+use super::*;
+
+fn layers(values: &[(&str, &str)]) -> Layers {
+    values.iter().fold(Layers::default(), |layers, (name, value)| layers.with_environment(name, value))
+}
+
+fn load(values: &[(&str, &str)]) -> Config {
+    Config::load(&layers(values)).expect("a valid configuration")
+}
+
+fn refused(values: &[(&str, &str)]) -> String {
+    Config::load(&layers(values)).expect_err("an invalid configuration").to_string()
+}
+
+fn given(config: &Config) -> &tokio_postgres::Config {
+    match &config.target {
+        Target::Given(given) => given,
+        Target::Embedded(_) => panic!("a given server was expected"),
+    }
+}
+
+fn shown<'a>(config: &'a Config, name: &str) -> (Option<&'a str>, Source) {
+    let row = config.shown.iter().find(|shown| shown.name == name).expect(name);
+    (row.value.as_deref(), row.source)
+}
+
+/// A1, E8.
+#[test]
+fn nothing_set_is_the_standard_preset_on_a_server_of_our_own() {
+    let config = load(&[]);
+    assert_eq!(config.pool, Settings::default());
+    assert!(matches!(config.target, Target::Embedded(_)));
+    assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let names: Vec<_> = config.shown.iter().map(|shown| shown.name).collect();
+    assert_eq!(names, VARIABLES.iter().map(|variable| variable.name).collect::<Vec<_>>());
+}
+
+/// E8: every variable of the list reaches the pool.
+#[test]
+fn the_variables_reach_the_pool() {
+    let config = load(&[
+        ("DB_POOL_MAX", "7"),
+        ("DB_POOL_MIN", "3"),
+        ("DB_IDLE_TIMEOUT_MS", "11"),
+        ("DB_CONNECTION_TIMEOUT_MS", "12"),
+        ("DB_STATEMENT_TIMEOUT_MS", "0"),
+        ("DB_MAX_RETRIES", "5"),
+        ("DB_RETRY_INITIAL_DELAY_MS", "13"),
+        ("DB_RETRY_MAX_DELAY_MS", "14"),
+    ]);
+    let pool = &config.pool;
+    assert_eq!((pool.max, pool.min, pool.queue_limit), (7, 3, 70));
+    assert_eq!(pool.idle_timeout, Duration::from_millis(11));
+    assert_eq!(pool.acquire_timeout, Duration::from_millis(12));
+    assert_eq!(pool.statement_timeout, Duration::ZERO);
+    assert_eq!(pool.connect_retry.max_retries, 5);
+    assert_eq!(pool.connect_retry.initial_delay, Duration::from_millis(13));
+    assert_eq!(pool.connect_retry.max_delay, Duration::from_millis(14));
+    assert_eq!(shown(&config, "DB_CONNECTION_TIMEOUT_MS"), (Some("12"), Source::Environment));
+}
+
+/// A1: a wrong maximum cannot use up the server.
+#[test]
+fn the_ceiling_holds_the_maximum_down_and_says_so() {
+    let config = load(&[("DB_POOL_MAX", "500")]);
+    assert_eq!(config.pool.max, 20);
+    assert_eq!(config.warnings, ["DB_POOL_MAX=500 is above DB_POOL_CEILING: 20 is used"]);
+    let config = load(&[("DB_POOL_MAX", "500"), ("DB_POOL_CEILING", "1000")]);
+    assert_eq!((config.pool.max, config.warnings.len()), (500, 0));
+}
+
+#[test]
+fn presets_change_defaults_and_nothing_that_is_set() {
+    let config = load(&[("DB_PRESET", "high-concurrency"), ("DB_POOL_MIN", "1")]);
+    assert_eq!((config.pool.max, config.pool.min), (100, 1));
+    assert_eq!(shown(&config, "DB_POOL_MAX"), (Some("100"), Source::Preset));
+    assert_eq!(shown(&config, "DB_POOL_MIN"), (Some("1"), Source::Environment));
+    let config = load(&[("DB_PRESET", "patient")]);
+    assert_eq!(config.pool.acquire_timeout, Duration::from_secs(60));
+    assert_eq!(config.pool.connect_retry.initial_delay, Duration::from_secs(1));
+    assert_eq!(config.pool.connect_retry.max_delay, Duration::from_secs(10));
+}
+
+#[test]
+fn a_stronger_source_wins() {
+    let weak = layers(&[]).with_file("pool_max = 3\npool_min = 1\nmax_uses = 9").expect("TOML");
+    let config = Config::load(&weak.clone().with_dot_env("DB_POOL_MAX", "4")).expect("valid");
+    assert_eq!(shown(&config, "DB_POOL_MAX"), (Some("4"), Source::DotEnv));
+    assert_eq!(shown(&config, "DB_MAX_USES"), (Some("9"), Source::File));
+    let strong = weak.with_dot_env("DB_POOL_MAX", "4").with_environment("DB_POOL_MAX", "5");
+    let config = Config::load(&strong).expect("valid");
+    assert_eq!((config.pool.max, config.pool.min), (5, 1));
+}
+
+/// A2: the connection string, or its parts under either team's names.
+#[test]
+fn parts_in_place_of_a_url() {
+    let config = load(&[
+        ("DATABASE_HOST", "db.example"),
+        ("DATABASE_PORT", "6543"),
+        ("DATABASE_NAME", "shop"),
+        ("POSTGRES_USER", "app"),
+        ("POSTGRES_PASSWORD", "hunter2"),
+    ]);
+    let target = given(&config);
+    assert_eq!(target.get_hosts(), [tokio_postgres::config::Host::Tcp("db.example".into())]);
+    assert_eq!((target.get_ports(), target.get_dbname()), (&[6543][..], Some("shop")));
+    assert_eq!((target.get_user(), target.get_password()), (Some("app"), Some(&b"hunter2"[..])));
+    assert_eq!(shown(&config, "DATABASE_HOST").0, Some("db.example"));
+    assert_eq!(shown(&config, "POSTGRES_PASSWORD").0, Some("***"));
+}
+
+/// C9: no secret is shown, wherever it stands.
+#[test]
+fn a_url_is_shown_without_its_secrets() {
+    let check = |url: &str, expect: &str| {
+        let config = load(&[("DATABASE_URL", url), ("DB_HTTP_TOKEN", "0123456789abcdef")]);
+        assert_eq!(shown(&config, "DATABASE_URL").0, Some(expect));
+        let all = format!("{config:?}");
+        for secret in ["hunter2", "0123456789abcdef"] {
+            assert!(!all.contains(secret), "{all}");
+        }
+    };
+    check("postgres://app:hunter2@db/shop", "postgres://app:***@db/shop");
+    check("postgres://app:hunter2@db/shop?password=hunter2", "postgres://app:***@db/shop");
+    check("postgres://app@db:1/shop", "postgres://app@db:1/shop");
+    check("host=db user=app password=hunter2", "(hidden)");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_with_what_is_accepted() {
+    let check = |name, value, expect: &str| assert_eq!(refused(&[(name, value)]), expect);
+    let count = "expected a whole number from 1 to 10000";
+    check("DB_POOL_MAX", "abc", &format!("DB_POOL_MAX=abc (environment): {count}"));
+    check("DB_POOL_MAX", "0", &format!("DB_POOL_MAX=0 (environment): {count}"));
+    check("DB_POOL_MAX", "-1", &format!("DB_POOL_MAX=-1 (environment): {count}"));
+    check(
+        "DB_POOL_MIN",
+        "21",
+        "DB_POOL_MIN=21: expected at most the maximum in force, 20 (DB_POOL_MAX, DB_POOL_CEILING)",
+    );
+    check("DB_ENV", "prod", "DB_ENV=prod (environment): expected development, test, staging or production");
+    check(
+        "DB_HTTP_ADDR",
+        "8080",
+        "DB_HTTP_ADDR=8080 (environment): expected address:port, such as 127.0.0.1:8080",
+    );
+    check("DB_HTTP_TOKEN", "short", "DB_HTTP_TOKEN=*** (environment): expected at least 16 characters");
+    check("POSTGRES_PORT", "x", "POSTGRES_PORT=x (environment): expected a whole number from 1 to 65535");
+    let millis = "expected a whole number of milliseconds from 1 to 86400000";
+    check("DB_IDLE_TIMEOUT_MS", "30s", &format!("DB_IDLE_TIMEOUT_MS=30s (environment): {millis}"));
+}
+
+#[test]
+fn a_malformed_url_is_refused_without_its_password() {
+    let check = |url, expect: &str| {
+        let line = refused(&[("DATABASE_URL", url)]);
+        assert!(line.starts_with(expect), "{line}");
+        assert!(line.ends_with("expected postgres://user:password@host:5432/database"), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    };
+    check(
+        "mysql://app:hunter2@db/shop",
+        "DATABASE_URL=mysql://app:***@db/shop (environment): the scheme is not",
+    );
+    check(
+        "postgres://app:hunter2@db:port/shop",
+        "DATABASE_URL=postgres://app:***@db:port/shop (environment): ",
+    );
+    check("hunter2", "DATABASE_URL=(hidden) (environment): ");
+    check("postgres://", "DATABASE_URL=postgres:// (environment): it names no host");
+    check("postgres://db/shop", "DATABASE_URL=postgres://db/shop (environment): it names no user");
+    check(
+        "postgres://a:hunter2@db?sslmode=require",
+        "DATABASE_URL=postgres://a:***@db (environment): sslmode=require",
+    );
+}
+
+#[test]
+fn all_errors_are_reported_at_once() {
+    assert_eq!(
+        refused(&[("DB_POOL_MAX", "abc"), ("DB_ENV", "prod"), ("DB_MAX_USES", "0")]).lines().count(),
+        3
+    );
+}
+
+#[test]
+fn an_unknown_name_is_a_warning_with_the_nearest() {
+    let warnings = load(&[("DB_POOL_MAXX", "1"), ("DB_QWERTYUIOP", "1"), ("DBUS_X", "1")]).warnings;
+    assert_eq!(
+        warnings,
+        [
+            "DB_POOL_MAXX (environment) is not known; did you mean DB_POOL_MAX?",
+            "DB_QWERTYUIOP (environment) is not known; `db config` lists what is",
+        ]
+    );
+}
+
+#[test]
+fn parts_beside_a_url_are_a_warning() {
+    let config = load(&[("DATABASE_URL", "postgres://a@b/c"), ("POSTGRES_USER", "x")]);
+    assert_eq!(config.warnings, ["POSTGRES_USER is ignored, since DATABASE_URL is set"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_its_line() {
+    let error = Layers::default().with_file("pool_max = 3\npool_min = [").expect_err("not TOML").to_string();
+    assert!(error.starts_with("db.toml: line 2: "), "{error}");
+    let error = Layers::default().with_file("pool_max = [1]").expect_err("a list").to_string();
+    assert_eq!(error, "db.toml: pool_max: expected a text, a whole number, true or false");
+}
+
+/// The README promises exactly the variables that there are.
+#[test]
+fn the_readme_lists_every_variable() {
+    let readme = include_str!("../../../../README.md");
+    for variable in VARIABLES {
+        for name in std::iter::once(&variable.name).chain(variable.aliases) {
+            assert!(readme.contains(&format!("`{name}`")), "{name} is not in README.md");
+        }
+    }
+}

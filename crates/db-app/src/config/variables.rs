@@ -1,0 +1,119 @@
+//! The table of all variables. Documentation, `db config`, parsing and spell-checking all go by it.
+
+/// One setting as the environment knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names for it; the first that is set counts.
+    pub aliases: &'static [&'static str],
+    /// What it does, with its unit.
+    pub about: &'static str,
+    /// What values it takes.
+    pub accepts: &'static str,
+    /// Whether its value must not be shown.
+    pub is_secret: bool,
+}
+
+const MILLIS: &str = "a whole number of milliseconds from 1 to 86400000";
+const MILLIS_OR_OFF: &str = "a whole number of milliseconds from 0 (off) to 86400000";
+const COUNT: &str = "a whole number from 1 to 10000";
+
+/// All variables.
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        is_secret: true,
+        ..var(
+            "DATABASE_URL",
+            "the PostgreSQL to use; without it one is started",
+            "postgres://user:password@host:5432/database",
+        )
+    },
+    Variable {
+        aliases: &["DATABASE_HOST"],
+        ..var("POSTGRES_HOST", "host, in place of a URL", "a host name or address")
+    },
+    Variable {
+        aliases: &["DATABASE_PORT"],
+        ..var("POSTGRES_PORT", "port, in place of a URL", "a whole number from 1 to 65535")
+    },
+    Variable { aliases: &["DATABASE_NAME"], ..var("POSTGRES_DB", "database, in place of a URL", "a name") },
+    Variable { aliases: &["DATABASE_USER"], ..var("POSTGRES_USER", "role, in place of a URL", "a name") },
+    Variable {
+        aliases: &["DATABASE_PASSWORD"],
+        is_secret: true,
+        ..var("POSTGRES_PASSWORD", "password, in place of a URL", "any text")
+    },
+    var("DB_ENV", "kind of installation", "development, test, staging or production"),
+    var("DB_PRESET", "defaults of the settings below", "standard, high-concurrency or patient"),
+    var("DB_POOL_MAX", "the most connections", COUNT),
+    var("DB_POOL_MIN", "the fewest connections kept open", "a whole number from 0 to 10000"),
+    var("DB_POOL_CEILING", "limit of DB_POOL_MAX, whatever it says", COUNT),
+    Variable {
+        aliases: &["DB_CONNECTION_TIMEOUT_MS"],
+        ..var(
+            "DB_ACQUIRE_TIMEOUT_MS",
+            "how long a caller waits for a connection, opening one included",
+            MILLIS,
+        )
+    },
+    var("DB_CONNECT_TIMEOUT_MS", "how long opening one connection may take", MILLIS),
+    var("DB_IDLE_TIMEOUT_MS", "an idle connection above the minimum is closed after this", MILLIS),
+    var("DB_MAX_LIFETIME_MS", "a connection is replaced at this age, give or take a tenth", MILLIS),
+    var(
+        "DB_MAX_USES",
+        "a connection is replaced after this many uses",
+        "a whole number from 1 to 4294967295",
+    ),
+    var("DB_STATEMENT_TIMEOUT_MS", "the server ends a statement that takes longer", MILLIS_OR_OFF),
+    var(
+        "DB_MAX_RETRIES",
+        "how often a failed connect is tried again while a caller waits",
+        "a whole number from 0 to 100",
+    ),
+    var("DB_RETRY_INITIAL_DELAY_MS", "first pause between these tries; it doubles", MILLIS),
+    var("DB_RETRY_MAX_DELAY_MS", "longest pause between these tries", MILLIS),
+    var("DB_APPLICATION_NAME", "application_name of every session", "1 to 63 characters"),
+    var("DB_HTTP_ADDR", "where `db serve` listens", "address:port, such as 127.0.0.1:8080"),
+    Variable {
+        is_secret: true,
+        ..var(
+            "DB_HTTP_TOKEN",
+            "bearer token that opens the details of health answers",
+            "at least 16 characters",
+        )
+    },
+    var("DB_MIGRATIONS_DIR", "folder of the migrations", "a folder"),
+    var("DB_EMBEDDED_DIR", "folder of the PostgreSQL that is started", "a folder"),
+    var("DB_HEALTH_INTERVAL_MS", "pause between two health checks", MILLIS),
+    var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),
+    var(
+        "DB_LOG",
+        "what is logged; `db serve` logs info by default, other commands warn",
+        "a tracing filter, such as info or db=debug",
+    ),
+];
+
+/// Names that begin alike and are no settings: the compose file's, and the name of `db.toml`.
+pub(crate) const OTHERS: &[&str] =
+    &["DB_APP_PASSWORD", "DB_APP_USER", "DB_CONFIG_FILE", "DB_POSTGRES_IMAGE", "DB_REDIS_IMAGE"];
+
+const fn var(name: &'static str, about: &'static str, accepts: &'static str) -> Variable {
+    Variable { name, aliases: &[], about, accepts, is_secret: false }
+}
+
+/// The known name nearest to `name`, if one is near.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    let names = VARIABLES.iter().flat_map(|variable| std::iter::once(&variable.name).chain(variable.aliases));
+    let (known, distance) = names
+        .map(|known| (*known, strsim::damerau_levenshtein(known, name)))
+        .min_by_key(|(_, distance)| *distance)?;
+    (distance <= known.len() / 3).then_some(known)
+}
+
+/// Whether `name` is a variable of ours.
+pub(crate) fn is_known(name: &str) -> bool {
+    OTHERS.contains(&name)
+        || VARIABLES.iter().any(|variable| variable.name == name || variable.aliases.contains(&name))
+}

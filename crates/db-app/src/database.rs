@@ -1,0 +1,315 @@
+//! The façade: pool, health and, where none was given, the server, as one thing that opens and closes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use db_core::{Error, Executor, Finding, Params, Phase, Result, RowStream};
+use db_embedded::Server;
+use db_health::{Check, ConnectionProbe, FnProbe, Monitor, Snapshot};
+use db_migrate::{Migrator, Run, Steps};
+use db_pool::{CloseError, Conn, Pool, ServerInfo, Stats, Tx, endpoint};
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls, Row};
+
+use crate::config::{Config, Target};
+use crate::embedded;
+
+/// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
+///
+/// It has the verbs of [`Query`](db_core::Query); each takes a connection for its one statement.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    monitor: Monitor,
+    target: tokio_postgres::Config,
+    origin: String,
+    /// The server that we run ourselves, until it is stopped.
+    server: Mutex<Option<Server>>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The server of our own did not start.
+    #[error(transparent)]
+    Embedded(#[from] db_embedded::Error),
+    /// The server cannot be used.
+    #[error(transparent)]
+    Connect(#[from] db_core::Error),
+    /// The address of the server of our own is not one.
+    #[error("the embedded server gave an address that is none")]
+    Url,
+}
+
+/// Why a database did not close in an orderly way.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// Somebody still held connections.
+    #[error(transparent)]
+    Pool(#[from] CloseError),
+    /// The server of our own did not stop.
+    #[error(transparent)]
+    Embedded(#[from] db_embedded::Error),
+}
+
+impl Database {
+    /// Connects as configured, starting a server if none is given; verifies that it answers; begins to watch it.
+    ///
+    /// # Errors
+    /// When the server cannot be started or used. The error names the real cause and no secret.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops a server that it started.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let (server, target) = match &config.target {
+            Target::Given(given) => (None, (**given).clone()),
+            Target::Embedded(folder) => {
+                let (server, target) = embedded::start(folder).await?;
+                (Some(server), target)
+            }
+        };
+        let origin = describe(server.as_ref(), &target);
+        tracing::debug!(target: "db", %origin, "using PostgreSQL");
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        if let Some(server) = &server {
+            report_exit(server, Arc::clone(&is_stopping));
+        }
+
+        let pool = Pool::open(target.clone(), config.pool).await?;
+        let ServerInfo { version, time, database, user, .. } = pool.server();
+        tracing::info!(target: "db", version, %time, database, user, "verified");
+
+        let mut watched = target.clone();
+        watched.application_name("db health");
+        let ping = Check::new(ConnectionProbe::new("postgres", watched)).interval(config.health_interval);
+        let in_process = pool_check(&pool).interval(config.health_interval);
+        let monitor = Monitor::start(vec![ping, in_process]);
+        monitor.first_looks().await;
+        let inner = Inner { pool, monitor, target, origin, server: Mutex::new(server), is_stopping };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Acquires a connection of its own, for session state or several statements in a row.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Pool::acquire`].
+    pub async fn acquire(&self) -> Result<Conn> {
+        self.inner.pool.acquire().await
+    }
+
+    /// Runs `body` in a transaction: commits when it gives `Ok`, rolls back when it gives `Err`.
+    ///
+    /// # Errors
+    /// As [`Conn::tx`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    pub async fn tx<T, F>(&self, body: F) -> Result<T>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
+    {
+        self.inner.pool.tx(body).await
+    }
+
+    /// [`Database::tx`] for a body with an error type of its own.
+    ///
+    /// # Errors
+    /// As [`Conn::tx`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    pub async fn try_tx<T, E, F>(&self, body: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<db_core::Error>,
+    {
+        self.inner.pool.try_tx(body).await
+    }
+
+    /// The health of all components, as the monitor saw it last. Never waits.
+    #[must_use]
+    pub fn health(&self) -> Snapshot {
+        self.inner.monitor.snapshot()
+    }
+
+    /// Whether everything critical serves.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.health().is_ready()
+    }
+
+    /// The pool's figures now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.pool.stats()
+    }
+
+    /// What the server said of itself when the database was opened.
+    #[must_use]
+    pub fn server(&self) -> &ServerInfo {
+        self.inner.pool.server()
+    }
+
+    /// Which PostgreSQL this is and where, for people.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.inner.origin
+    }
+
+    /// How to connect to it, for work that needs a connection outside the pool, such as migrations.
+    #[must_use]
+    pub fn target(&self) -> &tokio_postgres::Config {
+        &self.inner.target
+    }
+
+    /// A connection outside the pool, without its time limits, to `database` or to the configured one.
+    ///
+    /// # Errors
+    /// When it cannot be opened within 10 s.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
+        let mut target = self.inner.target.clone();
+        target.application_name(format!("db {purpose}")).connect_timeout(Duration::from_secs(10));
+        if let Some(database) = database {
+            target.dbname(database);
+        }
+        let connected = target.connect(NoTls).await;
+        let (client, connection) = connected.map_err(|error| {
+            let what = format!("could not connect to {}", endpoint(&target));
+            Error::from_driver(&error, Phase::Connect).context(what)
+        })?;
+        // Ends with the client; an error reaches the client's caller as well.
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Applies the pending migrations on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Migrator::up`]; what ran before the failure stays.
+    ///
+    /// # Cancel safety
+    /// Each migration is applied or not.
+    pub async fn migrate(&self, migrator: &Migrator) -> Result<Run, db_migrate::Error> {
+        let connected = self.connect_aside("migrate", None).await;
+        let mut client = connected.map_err(|source| db_migrate::Error::Database {
+            doing: "open a connection for migrations".to_owned(),
+            source,
+        })?;
+        migrator.up(&mut client, Steps::All).await
+    }
+
+    /// Closes the pool, waiting for what runs, and stops the server if it is ours; all within `limit`.
+    ///
+    /// # Errors
+    /// When connections were still in use at the end, or the server did not stop. A server of ours is stopped either way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the database closed to new callers; calling again goes on.
+    pub async fn close(&self, limit: Duration) -> Result<(), StopError> {
+        let deadline = Instant::now() + limit;
+        self.inner.is_stopping.store(true, Ordering::Relaxed);
+        // The server needs some of the time for its own farewell.
+        let closed = self.inner.pool.close(limit.mul_f64(0.7)).await;
+        let mut slot = self.inner.server.lock().await;
+        if let Some(server) = slot.take() {
+            // Dropping the future of `stop` still ends the server, at once.
+            if let Ok(stopped) = tokio::time::timeout_at(deadline, server.stop()).await {
+                stopped?;
+            }
+        }
+        closed?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Executor for Database {
+    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.inner.pool.fetch(sql, params).await
+    }
+
+    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        self.inner.pool.fetch_stream(sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.inner.pool.execute(sql, params).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<()> {
+        self.inner.pool.batch(sql).await
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("origin", &self.inner.origin).finish_non_exhaustive()
+    }
+}
+
+/// The pool is part of this process: full with callers waiting is degraded, never down.
+fn pool_check(pool: &Pool) -> Check {
+    let pool = pool.clone();
+    let look = move || {
+        let stats = pool.stats();
+        let is_saturated = stats.waiting > 0 && stats.in_use >= stats.max;
+        let finding = if is_saturated { Finding::degraded("saturated") } else { Finding::healthy() };
+        finding
+            .with("total", stats.total)
+            .with("idle", stats.idle)
+            .with("active", stats.in_use)
+            .with("waiting", stats.waiting)
+            .with("max", stats.max)
+            .with("utilization", json!(stats.utilization))
+    };
+    Check::new(FnProbe::new("pool", look)).non_critical().internal()
+}
+
+fn describe(server: Option<&Server>, target: &tokio_postgres::Config) -> String {
+    match server {
+        None => {
+            let database = target.get_dbname().or(target.get_user()).unwrap_or_default();
+            format!("the given server {}, database {database}", endpoint(target))
+        }
+        Some(server) => {
+            let how = if server.is_attached() { "already running" } else { "started by us" };
+            format!(
+                "PostgreSQL {} from {}, {how} on {}:{}, data in {}",
+                server.installation().version,
+                server.installation().bin_dir.display(),
+                server.host(),
+                server.port(),
+                server.folder().display(),
+            )
+        }
+    }
+}
+
+/// Says so when the server of our own ends while nobody stopped it.
+fn report_exit(server: &Server, is_stopping: Arc<AtomicBool>) {
+    let exited = server.exited();
+    tokio::spawn(async move {
+        let exit = exited.await;
+        if !is_stopping.load(Ordering::Relaxed) {
+            tracing::error!(target: "db", %exit, "the embedded PostgreSQL ended by itself");
+        }
+    });
+}

@@ -1,0 +1,56 @@
+//! The composed PostgreSQL layer: one [`Database`] with configuration, pool, health and migrations, ready to be
+//! embedded in a service or run as the program `db`.
+//!
+//! ```no_run
+//! use db_app::prelude::*;
+//!
+//! #[derive(FromRow)]
+//! struct User {
+//!     email: String,
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let db = Database::open(Config::from_env()?).await?;
+//!     let users: Vec<User> = db.query("SELECT email FROM users WHERE zone = $1", &[&"north"]).await?;
+//!     println!("{} users, first {:?}", users.len(), users.first().map(|user| &user.email));
+//!     db.tx(async |tx| tx.execute("UPDATE users SET zone = 'south'", &[]).await).await?;
+//!     let routes = db_app::http::health_routes(&db, None);
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     axum::serve(listener, routes).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Concepts
+//! - [`Config`] knows every variable, its source and its limits.
+//! - [`Database`] has the verbs of [`Query`](db_core::Query), [`Database::tx`], [`Database::health`] and
+//!   [`Database::stats`].
+//! - Without a server given, one is [started](db_embedded) for the current directory.
+//!
+//! # Features
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `program` | yes | the program `db` and what only it needs |
+//! | `download` | no | a known build of PostgreSQL is fetched when the machine has none |
+
+pub mod config;
+mod database;
+mod embedded;
+pub mod http;
+
+pub use config::Config;
+pub use database::{Database, OpenError, StopError};
+pub use db_core as core;
+
+/// What an embedding service needs in scope.
+pub mod prelude {
+    pub use db_core::prelude::*;
+
+    pub use crate::{Config, Database};
+}
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

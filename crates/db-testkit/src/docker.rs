@@ -1,0 +1,73 @@
+//! Servers in containers, by testcontainers. Needs an engine that has the image.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use testcontainers_modules::postgres::Postgres;
+use testcontainers_modules::testcontainers::core::IntoContainerPort;
+use testcontainers_modules::testcontainers::runners::AsyncRunner;
+use testcontainers_modules::testcontainers::{ContainerAsync, ImageExt, TestcontainersError};
+
+use crate::Error;
+use crate::server::PARAMETERS;
+
+/// A container with a PostgreSQL. Removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Container {
+    container: ContainerAsync<Postgres>,
+    port: u16,
+}
+
+impl Container {
+    pub(crate) async fn start(image: &str) -> Result<Self, Error> {
+        let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+        let command =
+            PARAMETERS.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+        // A port that the engine chooses changes with every start of the container.
+        let port = free_port()?;
+        let request = Postgres::default()
+            .with_name(name)
+            .with_tag(tag)
+            .with_cmd(command)
+            .with_mapped_port(port, 5432.tcp());
+        let container = request.start().await?;
+        Ok(Self { container, port })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres:postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub(crate) async fn halt(&self) -> Result<(), Error> {
+        Ok(self.container.stop().await?)
+    }
+
+    pub(crate) async fn remove(self) -> Result<(), Error> {
+        Ok(self.container.rm().await?)
+    }
+
+    pub(crate) async fn resume(&self) -> Result<(), Error> {
+        Ok(self.container.start().await?)
+    }
+}
+
+impl From<TestcontainersError> for Error {
+    fn from(error: TestcontainersError) -> Self {
+        Self::Docker(error.to_string())
+    }
+}
+
+/// Whether the engine runs and has the image.
+pub(crate) fn has_image(image: &str) -> bool {
+    Command::new("docker")
+        .args(["image", "inspect", image])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn free_port() -> Result<u16, Error> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

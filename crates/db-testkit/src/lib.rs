@@ -1,0 +1,42 @@
+//! A real PostgreSQL for tests: found or started on its own, a fresh database for each test, a server of its own for each
+//! fault.
+//!
+//! ```no_run
+//! use db_testkit::{Backend, TestServer};
+//!
+//! # async fn example() -> Result<(), db_testkit::Error> {
+//! let server = TestServer::start(&Backend::local(std::env::var_os("PATH"))).await?;
+//! println!("running on {}", server.origin());
+//!
+//! let database = server.database().await?;
+//! let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await?;
+//! tokio::spawn(connection);
+//! client.batch_execute("CREATE TABLE t (id int)").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Concepts
+//! - A [`Backend`] says where servers come from. [`Backend::find`] walks the ladder: given URL, container, local
+//!   binaries.
+//! - A [`TestServer`] is dropped with everything in it, also when the test panics or is killed.
+//! - A [`TestDatabase`] is empty, nobody else's, and gone when it is dropped.
+//! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address.
+//!
+//! # Features
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `docker` | no | [`Backend::Docker`], by `testcontainers` |
+
+mod backend;
+mod database;
+mod error;
+mod server;
+
+#[cfg(feature = "docker")]
+mod docker;
+
+pub use backend::Backend;
+pub use database::TestDatabase;
+pub use error::Error;
+pub use server::TestServer;

@@ -1,0 +1,165 @@
+//! A server for tests, whatever it runs on.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use db_embedded::{Search, Server, Settings, Shutdown};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use crate::{Backend, Error, TestDatabase};
+
+/// A PostgreSQL for tests. Dropping it ends what was started for it and removes its data.
+#[derive(Debug)]
+pub struct TestServer {
+    url: String,
+    origin: String,
+    running: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    Given,
+    /// The server is dropped before its folder.
+    Local(Box<Server>, TempDir),
+    #[cfg(feature = "docker")]
+    Docker(Box<crate::docker::Container>),
+}
+
+impl TestServer {
+    /// Starts a server, or takes the given one.
+    ///
+    /// # Errors
+    /// When it does not start; the error says why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn start(backend: &Backend) -> Result<Self, Error> {
+        match backend {
+            Backend::Url(url) => Self::given(url),
+            #[cfg(feature = "docker")]
+            Backend::Docker(image) => {
+                let container = crate::docker::Container::start(image).await?;
+                let origin = format!("docker, image {image}");
+                Ok(Self { url: container.url(), origin, running: Running::Docker(Box::new(container)) })
+            }
+            Backend::Local(search) => Self::local(search).await,
+        }
+    }
+
+    /// The URL of a superuser.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it runs on, for people.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Makes an empty database for one test.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or the role may not create databases.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave an empty database on a given server.
+    pub async fn database(&self) -> Result<TestDatabase, Error> {
+        TestDatabase::create(&self.url).await
+    }
+
+    /// Ends what was started for it and waits until it is gone. Dropping does the same in the background, for which a
+    /// container needs a runtime that goes on.
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub async fn stop(self) -> Result<(), Error> {
+        match self.running {
+            Running::Given => Ok(()),
+            Running::Local(server, _folder) => Ok(server.stop().await?),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.remove().await,
+        }
+    }
+
+    /// Takes the server away, in an orderly way.
+    ///
+    /// # Errors
+    /// On a given server, and when it does not stop.
+    pub async fn halt(&mut self) -> Result<(), Error> {
+        match &mut self.running {
+            Running::Given => Err(Error::Given),
+            Running::Local(server, _) => Ok(server.halt(Shutdown::Fast).await?),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.halt().await,
+        }
+    }
+
+    /// Brings it back under the same address.
+    ///
+    /// # Errors
+    /// On a given server, and when it does not start.
+    pub async fn resume(&mut self) -> Result<(), Error> {
+        match &mut self.running {
+            Running::Given => Err(Error::Given),
+            Running::Local(server, _) => Ok(server.resume().await?),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.resume().await,
+        }
+    }
+
+    fn given(url: &str) -> Result<Self, Error> {
+        let parsed: Result<tokio_postgres::Config, _> = url.parse();
+        let config =
+            parsed.map_err(|_| Error::Url("it is not postgres://user:password@host/database".into()))?;
+        let host = config.get_hosts().first().ok_or_else(|| Error::Url("it names no host".into()))?;
+        let origin = format!("the given server {host:?}");
+        Ok(Self { url: url.to_owned(), origin, running: Running::Given })
+    }
+
+    async fn local(search: &Search) -> Result<Self, Error> {
+        remove_left_overs();
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
+        // The server may run as another user, who must be able to enter.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let settings = PARAMETERS
+            .iter()
+            .fold(Settings::new(folder.path().join("postgres")), |settings, (name, value)| {
+                settings.parameter(*name, *value)
+            })
+            .search(search.clone());
+        let server = Server::start(settings).await?;
+        let installation = server.installation();
+        let origin = format!(
+            "local binaries, PostgreSQL {} from {}",
+            installation.version,
+            installation.bin_dir.display()
+        );
+        let url = server.url().expose_secret().to_owned();
+        Ok(Self { url, origin, running: Running::Local(Box::new(server), folder) })
+    }
+}
+
+/// What the folders of servers are called.
+const PREFIX: &str = "db-test-";
+
+/// Removes the folders of processes that were killed before they could. A folder in use has its lock held; one that was
+/// used a moment ago may still have a server on its way out.
+fn remove_left_overs() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        let Ok(lock) = File::open(path.join("postgres/lock")) else { continue };
+        let age = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_ours && age.is_some_and(|age| age > Duration::from_secs(60)) && lock.try_lock().is_ok() {
+            std::fs::remove_dir_all(&path).ok();
+        }
+    }
+}
+
+/// Test data need not survive a crash of the machine; everything else is as in production.
+pub(crate) const PARAMETERS: [(&str, &str); 2] =
+    [("fsync", "off"), ("shared_preload_libraries", "pg_stat_statements")];

@@ -1,0 +1,88 @@
+//! The health endpoints, over HTTP, on a database that is well.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use db_app::config::Layers;
+use db_app::http::health_routes;
+use db_app::{Config, Database};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::database;
+
+const TOKEN: &str = "0123456789abcdef";
+
+async fn serve(url: &str) -> (Database, SocketAddr) {
+    let layers = Layers::default().with_environment("DATABASE_URL", url);
+    let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
+    let routes = health_routes(&db, Some(TOKEN.to_owned().into()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    (db, address)
+}
+
+/// Status and body of a GET.
+pub(crate) async fn get(address: SocketAddr, path: &str, header: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).await.expect("connect");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("send");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    assert!(head.to_lowercase().contains("cache-control: no-store"), "{head}");
+    (status, serde_json::from_str(body).expect("JSON"))
+}
+
+/// A4, B8, C4, C5, E4: the shapes that callers know.
+#[tokio::test]
+async fn answers_when_all_is_well() {
+    let database = database().await;
+    let (db, address) = serve(database.url()).await;
+    assert!(db.is_healthy());
+
+    let (status, body) = get(address, "/health", "").await;
+    assert_eq!((status, &body["status"]), (200, &"healthy".into()));
+    assert_eq!(body["services"], serde_json::json!({ "postgres": "connected" }));
+    assert!(body["timestamp"].as_str().expect("a time").ends_with('Z'), "{body}");
+
+    let (status, body) = get(address, "/health/live", "").await;
+    assert_eq!((status, &body["status"]), (200, &"alive".into()));
+    assert!(body["uptime_s"].is_u64(), "{body}");
+
+    let (status, body) = get(address, "/health/ready", "").await;
+    assert_eq!(
+        (status, &body["status"], &body["checks"]["postgres"]["status"]),
+        (200, &"ready".into(), &"up".into())
+    );
+
+    let (status, body) = get(address, "/health/db", "").await;
+    assert_eq!((status, &body["status"], &body["error"]), (200, &"ok".into(), &serde_json::json!({})));
+    let (postgres, pool) = (&body["details"]["postgres"], &body["details"]["pool"]);
+    assert!(postgres["latency_ms"].is_f64() && postgres["version"].is_string(), "{postgres}");
+    for figure in ["total", "idle", "active", "waiting", "max", "utilization"] {
+        assert!(pool[figure].is_number(), "{figure}: {pool}");
+    }
+    db.close(Duration::from_secs(5)).await.expect("close");
+}
+
+/// D10: a stranger learns a status, never a figure or an error text.
+#[tokio::test]
+async fn gives_details_to_insiders_only() {
+    let database = database().await;
+    let (db, address) = serve(database.url()).await;
+    let sees_details = async |header: &str| {
+        let (_, body) = get(address, "/health/db", header).await;
+        body["details"]["postgres"]["version"].is_string()
+    };
+    assert!(sees_details("").await, "from the machine itself");
+    assert!(!sees_details("X-Forwarded-For: 192.0.2.1\r\n").await, "through a proxy");
+    assert!(!sees_details("Forwarded: for=192.0.2.1\r\nAuthorization: Bearer wrong-wrong-wrong\r\n").await);
+    let token = format!("Forwarded: for=192.0.2.1\r\nAuthorization: Bearer {TOKEN}\r\n");
+    assert!(sees_details(&token).await, "with the token");
+    db.close(Duration::from_secs(5)).await.expect("close");
+}

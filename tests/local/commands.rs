@@ -1,0 +1,140 @@
+//! The other commands of the program, each as one run.
+
+use super::program::{Place, processes_in, text};
+use crate::support::database;
+
+/// A3, A7, A8, C6: up, status, down, up, verify on a server of its own, with the exit codes that scripts rely on.
+#[tokio::test]
+async fn migrate_up_down_and_verify() {
+    let place = Place::new();
+    let check = |arguments: &[&str], code: i32, expect: &str| {
+        let output = place.run(&[&["migrate"], arguments].concat(), &[]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(expect), "{arguments:?}: {text}");
+    };
+    check(&["status"], 3, "001  pending        users_and_refresh_tokens");
+    check(&["up"], 0, "applied      001_users_and_refresh_tokens.sql");
+    check(&["status"], 0, "001  completed      users_and_refresh_tokens");
+    check(&["up"], 0, "nothing to do");
+    check(&["verify"], 0, "ok          table public.users");
+    check(&["down"], 0, "rolled back  001_users_and_refresh_tokens-down.sql");
+    check(&["status"], 3, "001  rolled back    users_and_refresh_tokens");
+    check(&["up", "1"], 0, "applied");
+    check(&["reset"], 0, "rolled back");
+    check(&["verify"], 0, "nothing is applied");
+    assert_eq!(processes_in(&place.data()), 0);
+}
+
+/// A3: what drops everything asks first where it matters.
+#[tokio::test]
+async fn migrate_reset_needs_a_yes_in_production() {
+    let database = database().await;
+    let place = Place::new();
+    let environment = [("DB_ENV", "production"), ("DATABASE_URL", database.url())];
+    let output = place.run(&["migrate", "reset"], &environment);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("with DB_ENV=production it needs --yes"), "{text}");
+    assert_eq!(place.run(&["migrate", "reset", "--yes"], &environment).status.code(), Some(0));
+}
+
+/// A8: what differs from the migrations is named, with exit code 3.
+#[tokio::test]
+async fn migrate_verify_names_what_differs() {
+    let database = database().await;
+    let place = Place::new();
+    let environment = [("DATABASE_URL", database.url())];
+    assert_eq!(place.run(&["migrate", "up"], &environment).status.code(), Some(0));
+    let client = crate::support::client(database.url()).await;
+    client
+        .batch_execute("DROP INDEX users_zone_idx; ALTER TABLE users ALTER zone SET NOT NULL")
+        .await
+        .expect("drift");
+    let output = place.run(&["migrate", "verify"], &environment);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for expect in ["missing     index public.users_zone_idx", "differs     column public.users.zone"] {
+        assert!(text.contains(expect), "{text}");
+    }
+}
+
+/// C4: one look, with an exit code.
+#[tokio::test]
+async fn health_looks_once() {
+    let database = database().await;
+    let place = Place::new();
+    let output = place.run(&["health", "--json"], &[("DATABASE_URL", database.url())]);
+    let body: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &body["status"]), (Some(0), &"ok".into()), "{body}");
+}
+
+/// C1: missing extensions and too much power are named; what the init scripts made passes.
+#[tokio::test]
+async fn doctor_checks_extensions_and_privileges() {
+    let database = database().await;
+    let place = Place::new();
+    let environment = [("DATABASE_URL", database.url())];
+    let output = place.run(&["doctor"], &environment);
+    let before = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{before}");
+    assert!(
+        before.contains("problem  extension pg_trgm: not installed: CREATE EXTENSION \"pg_trgm\""),
+        "{before}"
+    );
+    assert!(before.contains("problem  privilege superuser: postgres has it"), "{before}");
+
+    let client = crate::support::client(database.url()).await;
+    client.batch_execute(include_str!("../../docker/init/001_extensions.sql")).await.expect("extensions");
+    let role = format!("role_{}", database.name());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docker/init/002_application_role.sh");
+    let made = std::process::Command::new("sh")
+        .arg(script)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", database.config().get_ports()[0].to_string())
+        .env(
+            "PGPASSWORD",
+            String::from_utf8_lossy(database.config().get_password().expect("a password")).as_ref(),
+        )
+        .env("PGUSER", "postgres")
+        .env("PGDATABASE", database.name())
+        .env_remove("POSTGRES_USER")
+        .env_remove("POSTGRES_DB")
+        .env("DB_APP_USER", &role)
+        .env("DB_APP_PASSWORD", "secret")
+        .output()
+        .expect("sh");
+    assert!(made.status.success(), "{}", text(&made));
+    let port = database.config().get_ports()[0];
+    let url = format!("postgres://{role}:secret@127.0.0.1:{port}/{}", database.name());
+    let output = place.run(&["doctor"], &[("DATABASE_URL", &url)]);
+    let after = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{after}");
+    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("clean up");
+}
+
+/// A2: each setting with its source, secrets masked, from `.env` and `db.toml` too.
+#[tokio::test]
+async fn config_shows_sources_and_no_secret() {
+    let place = Place::new();
+    std::fs::write(place.path().join(".env"), "DATABASE_URL=postgres://app:hunter2@h/d\nDB_POOL_MAX=4\n")
+        .expect(".env");
+    std::fs::write(place.path().join("db.toml"), "pool_max = 9\npool_min = 1\n").expect("db.toml");
+    let output = place.run(&["config"], &[("DB_PRESET", "patient")]);
+    let text = text(&output);
+    assert!(!text.contains("hunter2"), "{text}");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    for expect in [
+        ["DATABASE_URL", "postgres://app:***@h/d", ".env"],
+        ["DB_POOL_MAX", "4", ".env"],
+        ["DB_POOL_MIN", "1", "db.toml"],
+        ["DB_PRESET", "patient", "environment"],
+        ["DB_ACQUIRE_TIMEOUT_MS", "60000", "preset"],
+        ["DB_MAX_USES", "7500", "default"],
+    ] {
+        assert!(rows.iter().any(|row| row == &expect), "{expect:?} in {text}");
+    }
+    // The file of local work must not leak into production.
+    let production = place.run(&["config"], &[("DB_ENV", "production")]);
+    assert!(!super::program::text(&production).contains(".env"), "{production:?}");
+}

@@ -1,0 +1,140 @@
+//! Running the program: a folder of its own, a clean environment, and nothing left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command as AsyncCommand};
+use tokio::time::timeout;
+
+/// A place for runs of the program, with the project's migrations.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+/// `db serve` under way.
+pub(crate) struct Serving {
+    child: Child,
+    output: tokio::io::Lines<BufReader<ChildStdout>>,
+    /// `host:port` of the HTTP server.
+    pub(crate) address: std::net::SocketAddr,
+    /// What it printed until it was ready.
+    pub(crate) printed: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::Builder::new().prefix("db-program-").tempdir().expect("a folder");
+        // PostgreSQL may run as another user, who must be able to enter.
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(folder.path(), open).expect("permissions");
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data folder of the server that the program starts.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join("postgres/data")
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        self.command(arguments, environment).output().expect("the program runs")
+    }
+
+    /// Runs it, expects success, and reads its JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments, &[]);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Starts `db serve` on a free port and waits until it is ready.
+    pub(crate) async fn serve(&self, environment: &[(&str, &str)]) -> Serving {
+        let mut command = AsyncCommand::from(self.command(&["serve"], environment));
+        command.env("DB_HTTP_ADDR", "127.0.0.1:0").env("DB_HEALTH_INTERVAL_MS", "100");
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the program runs");
+        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut printed = String::new();
+        let ready = async {
+            while let Some(line) = output.next_line().await.expect("text") {
+                printed.push_str(&line);
+                printed.push('\n');
+                if let Some(place) =
+                    line.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/health/db"))
+                {
+                    return place.parse().expect("an address");
+                }
+            }
+            panic!("it ended: {printed}");
+        };
+        let address = timeout(Duration::from_secs(30), ready).await.expect("ready within 30 s");
+        Serving { child, output, address, printed }
+    }
+
+    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        command.env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("DB_EMBEDDED_DIR", self.path().join("postgres"));
+        command.env("DB_MIGRATIONS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
+        command.envs(environment.iter().copied());
+        command
+    }
+}
+
+impl Serving {
+    pub(crate) fn pid(&self) -> Pid {
+        let pid = self.child.id().expect("it runs");
+        Pid::from_raw(pid.try_into().expect("a process id"))
+    }
+
+    /// Sends a signal and gives the exit code, `None` when the signal itself ended it.
+    pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
+        kill(self.pid(), signal).expect("the signal");
+        while let Ok(Some(_)) = self.output.next_line().await {}
+        let ended = timeout(Duration::from_secs(15), self.child.wait()).await;
+        ended.expect("it ends within 15 s").expect("a status").code()
+    }
+}
+
+/// Both streams, for messages of failed tests.
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Processes that work in the data folder: PostgreSQL's and nobody else's.
+pub(crate) fn processes_in(data: &Path) -> usize {
+    let Ok(data) = data.canonicalize() else { return 0 };
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data)).count()
+}
+
+/// The program, built by the cargo and for the profile that built this test.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let arguments =
+            ["build", "--quiet", "--package", "db-app", "--bin", "db", "--message-format", "json"];
+        let built = Command::new(env!("CARGO")).args(arguments).output().expect("cargo");
+        assert!(built.status.success(), "{}", text(&built));
+        let messages = String::from_utf8(built.stdout).expect("text");
+        let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let executable =
+            executable.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).next_back();
+        executable.expect("the executable's path")
+    })
+}

@@ -1,0 +1,143 @@
+//! `db serve`: from nothing to healthy and back to nothing, whatever ends it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::program::{Place, processes_in};
+use crate::http::get;
+use crate::support::{client, eventually};
+
+/// A4, A5, E3: starts, answers, stops on SIGTERM with nothing left, and keeps its data for the second run.
+#[tokio::test]
+async fn starts_answers_stops_and_keeps_the_data() {
+    let place = Place::new();
+    let serving = place.serve(&[]).await;
+    assert!(serving.printed.contains("started by us on 127.0.0.1:"), "{}", serving.printed);
+    assert!(serving.printed.contains("migrations: 1 applied now, 1 in all"), "{}", serving.printed);
+    let (status, body) = get(serving.address, "/health", "").await;
+    assert_eq!((status, &body["services"]["postgres"]), (200, &"connected".into()));
+    assert!(processes_in(&place.data()) > 0);
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+    assert_eq!(processes_in(&place.data()), 0);
+
+    let serving = place.serve(&[]).await;
+    assert!(serving.printed.contains("migrations: 0 applied now, 1 in all"), "{}", serving.printed);
+    assert_eq!(serving.end(Signal::SIGINT).await, Some(0));
+    assert_eq!(processes_in(&place.data()), 0);
+}
+
+/// Killed without a chance to clean up, it leaves no server behind, and the next start works.
+#[tokio::test]
+async fn leaves_nothing_when_it_is_killed() {
+    let place = Place::new();
+    let serving = place.serve(&[]).await;
+    let killed = Instant::now();
+    assert_eq!(serving.end(Signal::SIGKILL).await, None);
+    eventually("PostgreSQL is gone", async || processes_in(&place.data()) == 0).await;
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+
+    let serving = place.serve(&[]).await;
+    assert_eq!(get(serving.address, "/health/ready", "").await.0, 200);
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+}
+
+/// A4, B8: with the server gone it is alive and not healthy; with the server back it is healthy, by itself.
+#[tokio::test]
+async fn follows_a_given_server_that_goes_and_comes_back() {
+    let mut server = crate::support::own_server().await;
+    let place = Place::new();
+    let serving = place.serve(&[("DATABASE_URL", server.url())]).await;
+    assert!(serving.printed.contains("using the given server 127.0.0.1:"), "{}", serving.printed);
+    assert!(!place.data().exists(), "no server of its own");
+
+    server.halt().await.expect("halt");
+    eventually("503", async || get(serving.address, "/health", "").await.0 == 503).await;
+    let (_, body) = get(serving.address, "/health", "").await;
+    assert_eq!(
+        (&body["status"], &body["services"]["postgres"]),
+        (&"unhealthy".into(), &"disconnected".into())
+    );
+    assert_eq!(get(serving.address, "/health/ready", "").await.0, 503);
+    assert_eq!(get(serving.address, "/health/db", "").await.0, 503);
+    assert_eq!(get(serving.address, "/health/live", "").await.0, 200);
+
+    server.resume().await.expect("resume");
+    eventually("200", async || get(serving.address, "/health", "").await.0 == 200).await;
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+}
+
+/// A signal in the middle of the start ends it as well, with nothing left.
+#[tokio::test]
+async fn can_be_stopped_while_it_starts() {
+    let place = Place::new();
+    let folder = place.path().join("postgres");
+    let arguments = ["serve"];
+    let running = std::thread::scope(|scope| {
+        let run = scope.spawn(|| place.run(&arguments, &[("DB_HTTP_ADDR", "127.0.0.1:0")]));
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !folder.join("lock").exists() {
+            assert!(std::time::Instant::now() < deadline, "the start begins");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mine = std::process::id().to_string();
+        let children =
+            std::process::Command::new("pgrep").args(["-P", &mine, "-x", "db"]).output().expect("pgrep");
+        for pid in String::from_utf8_lossy(&children.stdout).lines() {
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"));
+            if cwd.is_ok_and(|cwd| cwd == place.path()) {
+                let pid = nix::unistd::Pid::from_raw(pid.parse().expect("a process id"));
+                nix::sys::signal::kill(pid, Signal::SIGTERM).expect("the signal");
+            }
+        }
+        run.join().expect("no panic")
+    });
+    assert_eq!(running.status.code(), Some(0), "{}", super::program::text(&running));
+    eventually("PostgreSQL is gone", async || processes_in(&place.data()) == 0).await;
+}
+
+/// Two programs at once on one folder: the second uses the first one's server and leaves it running.
+#[tokio::test]
+async fn a_second_program_attaches() {
+    let place = Place::new();
+    let first = place.serve(&[]).await;
+    let second = place.serve(&[]).await;
+    assert!(second.printed.contains("already running on 127.0.0.1:"), "{}", second.printed);
+    assert_eq!(second.end(Signal::SIGTERM).await, Some(0));
+    assert_eq!(get(first.address, "/health", "").await.0, 200);
+    let status = place.json(&["migrate", "status", "--json"]);
+    assert_eq!(status["migrations"][0]["state"], "completed");
+    assert_eq!(first.end(Signal::SIGTERM).await, Some(0));
+}
+
+/// A port that is taken is named with its variable, and the server that was started is stopped again.
+#[tokio::test]
+async fn says_when_its_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let place = Place::new();
+    let output = place.run(&["serve"], &[("DB_HTTP_ADDR", &address)]);
+    let text = super::program::text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("error: cannot listen on {address} (DB_HTTP_ADDR): ")), "{text}");
+    assert_eq!(processes_in(&place.data()), 0);
+}
+
+/// The server that is found by the program is one that everybody can look into.
+#[tokio::test]
+async fn the_server_of_its_own_takes_the_password_only() {
+    let place = Place::new();
+    let serving = place.serve(&[]).await;
+    let port =
+        serving.printed.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(',').next()).expect("a port");
+    let password = std::fs::read_to_string(place.path().join("postgres/password")).expect("the password");
+    let url = |password: &str| format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
+    client(&url(password.trim())).await;
+    let refused = tokio_postgres::connect(&url("guess"), tokio_postgres::NoTls).await;
+    assert_eq!(
+        refused.err().and_then(|error| error.code().cloned()),
+        Some(tokio_postgres::error::SqlState::INVALID_PASSWORD)
+    );
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+}

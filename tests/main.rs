@@ -1,0 +1,16 @@
+//! Behaviour across crates, on a real PostgreSQL: one binary, a module for each behaviour.
+//!
+//! Tests in `local` need binaries of PostgreSQL on this machine; tests in `own_server` start and stop servers. The others
+//! get a fresh database on a server that all share: the one that `cargo xtask test` names, or one of their own.
+
+mod config_at_work;
+mod http;
+mod init_sql;
+mod local;
+mod migrate;
+mod own_server;
+mod pool;
+mod rows;
+mod support;
+mod transactions;
+mod verbs;

@@ -1,0 +1,3 @@
+//! What happens when the server goes away and comes back. Each test has a server of its own.
+
+mod outage;

@@ -1,0 +1,105 @@
+//! What the tests share: servers, databases, and waiting for a condition.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use db_core::{Closed, ConnectFailed, Connected, HighUse, Observer};
+use db_pool::{Pool, Settings};
+use db_testkit::{Backend, TestDatabase, TestServer};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+/// An image that is surely not there unless somebody named one: containers are used only when they were asked for.
+const NO_IMAGE: &str = "none";
+
+/// Where the servers of this run come from: what `cargo xtask test` chose.
+pub(crate) fn backend() -> Backend {
+    match std::env::var("DB_TEST_IMAGE") {
+        Ok(image) => Backend::Docker(image),
+        Err(_) => Backend::find(None, NO_IMAGE, std::env::var_os("PATH")).expect("binaries of PostgreSQL"),
+    }
+}
+
+/// A fresh database on the server that all tests share.
+pub(crate) async fn database() -> TestDatabase {
+    if let Ok(url) = std::env::var("DB_TEST_URL") {
+        let server = TestServer::start(&Backend::Url(url)).await.expect("the given server");
+        return server.database().await.expect("a fresh database");
+    }
+    // Without `cargo xtask test`: one server for this process, on a runtime that outlives every test's own.
+    static RUNTIME: OnceCell<Runtime> = OnceCell::const_new();
+    static SERVER: OnceCell<TestServer> = OnceCell::const_new();
+    let runtime = RUNTIME.get_or_init(async || Runtime::new().expect("a runtime")).await;
+    let server = SERVER
+        .get_or_init(async || {
+            let started = runtime.spawn(async { TestServer::start(&backend()).await });
+            started.await.expect("no panic").expect("a server")
+        })
+        .await;
+    server.database().await.expect("a fresh database")
+}
+
+/// A server that this test alone may stop.
+pub(crate) async fn own_server() -> TestServer {
+    TestServer::start(&backend()).await.expect("a server")
+}
+
+/// A pool on `database` with the default settings as changed.
+pub(crate) async fn pool(database: &TestDatabase, change: impl FnOnce(&mut Settings)) -> Pool {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    Pool::open(database.config(), settings).await.expect("a pool")
+}
+
+/// A connection outside any pool, to look at the server from the side.
+pub(crate) async fn client(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connect");
+    tokio::spawn(connection);
+    client
+}
+
+/// Waits until `condition` holds, and fails the test when it does not within 10 s.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An observer that writes down what it is told.
+#[derive(Clone, Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl Recorder {
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    pub(crate) fn has(&self, event: &str) -> bool {
+        self.events().iter().any(|seen| seen == event)
+    }
+
+    fn note(&self, event: String) {
+        self.0.lock().expect("no panic").push(event);
+    }
+}
+
+impl Observer for Recorder {
+    fn connected(&self, event: &Connected<'_>) {
+        self.note(format!("connected {}", event.pool));
+    }
+
+    fn connect_failed(&self, event: &ConnectFailed<'_>) {
+        self.note(format!("connect failed {}", event.pool));
+    }
+
+    fn high_use(&self, event: &HighUse<'_>) {
+        self.note(format!("high use {} of {}", event.in_use, event.max));
+    }
+
+    fn closed(&self, event: &Closed<'_>) {
+        self.note(format!("closed {:?} {:?}", event.reason, event.state));
+    }
+}

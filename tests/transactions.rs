@@ -1,0 +1,143 @@
+//! Transactions: all or nothing, whatever the body does.
+
+use std::time::Duration;
+
+use db_core::{Error, Executor, Outcome, Query, SqlState};
+use db_pool::Pool;
+use db_testkit::TestDatabase;
+
+use crate::support::{client, database, eventually, pool};
+
+async fn with_table() -> (TestDatabase, Pool) {
+    let database = database().await;
+    let pool = pool(&database, |settings| {
+        settings.max = 1;
+        settings.min = 1;
+    })
+    .await;
+    pool.batch("CREATE TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)").await.expect("set up");
+    (database, pool)
+}
+
+async fn rows(pool: &Pool) -> i64 {
+    pool.one("SELECT count(*) FROM t", &[]).await.expect("count")
+}
+
+/// C3: commit on success, roll back on error.
+#[tokio::test]
+async fn commit_on_success_and_roll_back_on_error() {
+    let (_database, pool) = with_table().await;
+    let given: i32 =
+        pool.tx(async |tx| tx.one("INSERT INTO t VALUES (1) RETURNING n", &[]).await).await.expect("commit");
+    assert_eq!((given, rows(&pool).await), (1, 1));
+
+    let error = pool
+        .try_tx(async |tx| {
+            tx.execute("INSERT INTO t VALUES (2)", &[]).await.map_err(|error| error.to_string())?;
+            Err::<(), Refused>(Refused("changed my mind".into()))
+        })
+        .await
+        .expect_err("rolled back");
+    assert_eq!((error.0.as_str(), rows(&pool).await), ("changed my mind", 1));
+}
+
+#[derive(Debug)]
+struct Refused(String);
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The server answers COMMIT of a failed transaction with ROLLBACK, which the driver takes for success.
+#[tokio::test]
+async fn do_not_commit_after_a_failed_statement() {
+    let (_database, pool) = with_table().await;
+    let result = pool
+        .tx(async |tx| {
+            tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+            tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
+            let aborted = tx.execute("INSERT INTO t VALUES (2)", &[]).await.expect_err("aborted");
+            assert_eq!(aborted.sqlstate(), SqlState::new("42P01"), "the first error is reported");
+            Ok(())
+        })
+        .await;
+    let error = result.expect_err("rolled back");
+    assert!(
+        error.to_string().starts_with("the transaction was rolled back: relation \"missing\""),
+        "{error}"
+    );
+    assert_eq!((error.outcome(), rows(&pool).await), (Outcome::RolledBack, 0));
+}
+
+#[tokio::test]
+async fn report_what_commit_refuses() {
+    let (_database, pool) = with_table().await;
+    let doubled = pool.tx(async |tx| tx.execute("INSERT INTO t VALUES (1), (1)", &[]).await).await;
+    let error = doubled.expect_err("the key is checked at COMMIT");
+    assert_eq!((error.sqlstate(), error.outcome()), (SqlState::new("23505"), Outcome::RolledBack));
+    assert!(error.to_string().starts_with("commit: duplicate key"), "{error}");
+    assert_eq!((rows(&pool).await, pool.stats().total), (0, 1), "the connection stays");
+}
+
+#[tokio::test]
+async fn roll_back_when_the_body_panics() {
+    let (_database, pool) = with_table().await;
+    let task = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            pool.tx(async |tx| {
+                tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+                assert_eq!(1, 2, "on purpose");
+                Ok(())
+            })
+            .await
+        }
+    });
+    assert!(task.await.expect_err("a panic").is_panic());
+    assert_eq!(rows(&pool).await, 0);
+}
+
+/// Dropped at any await, nothing stays open on the server and the pool serves on.
+#[tokio::test]
+async fn roll_back_when_they_are_dropped() {
+    let (database, pool) = with_table().await;
+    let dropped = pool.tx(async |tx| {
+        tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+        tx.batch("SELECT pg_sleep(60)").await
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(200), dropped).await.is_err());
+    assert_eq!(rows(&pool).await, 0);
+    let aside = client(database.url()).await;
+    eventually("the abandoned statement is gone", async || {
+        let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND pid <> pg_backend_pid() AND (state <> 'idle' OR xact_start IS NOT NULL)";
+        aside.query_one(busy, &[]).await.expect("look").get::<_, i64>(0) == 0
+    })
+    .await;
+}
+
+/// A spawned task needs a future that is `Send`.
+#[tokio::test]
+async fn run_in_spawned_tasks() {
+    let (_database, pool) = with_table().await;
+    let tasks: Vec<_> = (0..20)
+        .map(|n: i32| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                pool.tx(async |tx| tx.execute("INSERT INTO t VALUES ($1)", &[&n]).await).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic").expect("commit");
+    }
+    assert_eq!(rows(&pool).await, 20);
+}

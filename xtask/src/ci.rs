@@ -1,0 +1,90 @@
+//! `cargo xtask ci`: everything that must hold before a change lands, with the time each step took.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::test::Kind;
+use crate::{cargo, image, test, tidy};
+
+pub(crate) fn run() -> Result<()> {
+    let mut steps = Steps::default();
+    steps.step("format", || crate::run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    steps.step("clippy", || crate::run(&mut clippy(&["--workspace", "--all-targets"])))?;
+    steps.step("clippy, embedded download", || {
+        crate::run(&mut clippy(&["--package", "db-embedded", "--all-targets", "--features", "download"]))
+    })?;
+    steps.step("db-core without a driver", core_has_no_driver)?;
+    steps.step("tidy", tidy::run)?;
+    steps.step("test on local binaries", || test::on(Kind::Local))?;
+    if has_docker() {
+        steps.step("image", || {
+            image::run(image::Args { pg: image::Pg::V15, name: image::NAME.to_owned(), rebuild: false })
+        })?;
+        steps.step("test on docker", || test::on(Kind::Docker))?;
+    } else {
+        println!("docker does not answer: the tests on docker did not run");
+    }
+    steps.step("docs", || {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+        crate::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    if has_deny() {
+        steps.step("deny", || crate::run(&mut cargo(&["deny", "check"])))?;
+    } else {
+        println!("cargo-deny is not installed: licences and advisories were not checked");
+    }
+    steps.report();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Steps(Vec<(&'static str, Duration)>);
+
+impl Steps {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("--- {name}");
+        let started = Instant::now();
+        work()?;
+        self.0.push((name, started.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self) {
+        for (name, took) in &self.0 {
+            println!("{:6.1} s  {name}", took.as_secs_f64());
+        }
+    }
+}
+
+fn clippy(arguments: &[&str]) -> Command {
+    let mut command = cargo(&["clippy", "--quiet"]);
+    command.args(arguments).args(["--", "-D", "warnings"]);
+    command
+}
+
+/// Whoever takes only the errors and the classification must not get a driver with them.
+fn core_has_no_driver() -> Result<()> {
+    crate::run(&mut cargo(&["check", "--quiet", "--package", "db-core", "--no-default-features"]))?;
+    let tree =
+        ["tree", "--package", "db-core", "--no-default-features", "--edges", "normal", "--prefix", "none"];
+    let output = cargo(&tree).output()?;
+    let tree = String::from_utf8(output.stdout)?;
+    let found: Vec<_> =
+        tree.lines().filter(|line| line.contains("postgres") || line.starts_with("tokio")).collect();
+    ensure!(output.status.success() && found.is_empty(), "db-core brings {found:?} without its features");
+    Ok(())
+}
+
+fn has_docker() -> bool {
+    succeeds(Command::new("docker").arg("info"))
+}
+
+fn has_deny() -> bool {
+    succeeds(&mut cargo(&["deny", "--version"]))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}

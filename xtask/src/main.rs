@@ -1,0 +1,70 @@
+//! Contributors' commands: `cargo xtask COMMAND`. Only dispatches; each command has a file of its own.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
+
+mod ci;
+mod image;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+/// Contributors' commands
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true)]
+enum Cli {
+    /// Find or start a PostgreSQL and run all tests and examples on it
+    Test(test::Args),
+    /// Check layering and house rules
+    Tidy,
+    /// Build an image of PostgreSQL from the distribution's packages
+    Image(image::Args),
+    /// Everything that must hold before a change lands
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse() {
+        Cli::Test(args) => test::run(&args),
+        Cli::Tidy => tidy::run(),
+        Cli::Image(args) => image::run(args),
+        Cli::Ci => ci::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The cargo that runs us, in the root of the workspace.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs a command to its end; anything but success is an error that names it.
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    ensure!(status.success(), "{} failed ({status})", shown(command));
+    Ok(())
+}
+
+fn shown(command: &Command) -> String {
+    let name = PathBuf::from(command.get_program());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
+}
