@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command as AsyncCommand};
 use tokio::time::timeout;
 
@@ -18,10 +18,15 @@ pub(crate) struct Place {
     folder: TempDir,
 }
 
+/// The program under way.
+pub(crate) struct Started {
+    child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
 /// `db serve` under way.
 pub(crate) struct Serving {
-    child: Child,
-    output: tokio::io::Lines<BufReader<ChildStdout>>,
+    started: Started,
     /// `host:port` of the HTTP server.
     pub(crate) address: std::net::SocketAddr,
     /// What it printed until it was ready.
@@ -62,14 +67,10 @@ impl Place {
 
     /// Starts `db serve` on a free port and waits until it is ready.
     pub(crate) async fn serve(&self, environment: &[(&str, &str)]) -> Serving {
-        let mut command = AsyncCommand::from(self.command(&["serve"], environment));
-        command.env("DB_HTTP_ADDR", "127.0.0.1:0").env("DB_HEALTH_INTERVAL_MS", "100");
-        command.stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("the program runs");
-        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut started = self.start_with("serve", environment);
         let mut printed = String::new();
         let ready = async {
-            while let Some(line) = output.next_line().await.expect("text") {
+            while let Some(line) = started.output.next_line().await.expect("text") {
                 printed.push_str(&line);
                 printed.push('\n');
                 if let Some(place) =
@@ -81,7 +82,21 @@ impl Place {
             panic!("it ended: {printed}");
         };
         let address = timeout(Duration::from_secs(30), ready).await.expect("ready within 30 s");
-        Serving { child, output, address, printed }
+        Serving { started, address, printed }
+    }
+
+    /// Starts the program and does not wait for anything.
+    pub(crate) fn start(&self, command: &str) -> Started {
+        self.start_with(command, &[])
+    }
+
+    fn start_with(&self, command: &str, environment: &[(&str, &str)]) -> Started {
+        let mut command = AsyncCommand::from(self.command(&[command], environment));
+        command.env("DB_HTTP_ADDR", "127.0.0.1:0").env("DB_HEALTH_INTERVAL_MS", "100");
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the program runs");
+        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        Started { child, output }
     }
 
     fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -97,14 +112,17 @@ impl Place {
 }
 
 impl Serving {
-    pub(crate) fn pid(&self) -> Pid {
-        let pid = self.child.id().expect("it runs");
-        Pid::from_raw(pid.try_into().expect("a process id"))
+    /// As [`Started::end`].
+    pub(crate) async fn end(self, signal: Signal) -> Option<i32> {
+        self.started.end(signal).await
     }
+}
 
+impl Started {
     /// Sends a signal and gives the exit code, `None` when the signal itself ended it.
     pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
-        kill(self.pid(), signal).expect("the signal");
+        let pid = self.child.id().expect("it runs");
+        kill(Pid::from_raw(pid.try_into().expect("a process id")), signal).expect("the signal");
         while let Ok(Some(_)) = self.output.next_line().await {}
         let ended = timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it ends within 15 s").expect("a status").code()

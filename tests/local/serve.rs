@@ -72,28 +72,9 @@ async fn follows_a_given_server_that_goes_and_comes_back() {
 #[tokio::test]
 async fn can_be_stopped_while_it_starts() {
     let place = Place::new();
-    let folder = place.path().join("postgres");
-    let arguments = ["serve"];
-    let running = std::thread::scope(|scope| {
-        let run = scope.spawn(|| place.run(&arguments, &[("DB_HTTP_ADDR", "127.0.0.1:0")]));
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while !folder.join("lock").exists() {
-            assert!(std::time::Instant::now() < deadline, "the start begins");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mine = std::process::id().to_string();
-        let children =
-            std::process::Command::new("pgrep").args(["-P", &mine, "-x", "db"]).output().expect("pgrep");
-        for pid in String::from_utf8_lossy(&children.stdout).lines() {
-            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"));
-            if cwd.is_ok_and(|cwd| cwd == place.path()) {
-                let pid = nix::unistd::Pid::from_raw(pid.parse().expect("a process id"));
-                nix::sys::signal::kill(pid, Signal::SIGTERM).expect("the signal");
-            }
-        }
-        run.join().expect("no panic")
-    });
-    assert_eq!(running.status.code(), Some(0), "{}", super::program::text(&running));
+    let started = place.start("serve");
+    eventually("the start begins", async || place.path().join("postgres/lock").exists()).await;
+    assert_eq!(started.end(Signal::SIGTERM).await, Some(0));
     eventually("PostgreSQL is gone", async || processes_in(&place.data()) == 0).await;
 }
 
