@@ -245,6 +245,28 @@ async fn does_not_hand_on_what_was_abandoned() {
     .await;
 }
 
+/// On plain bb8-postgres the next user finds itself in the transaction.
+#[tokio::test]
+async fn rolls_back_what_was_begun_by_hand() {
+    let database = database().await;
+    let pool = pool(&database, |settings| (settings.max, settings.min) = (1, 1)).await;
+    pool.batch("CREATE TABLE t (n int)").await.expect("set up");
+    for begin in ["BEGIN", "/* hidden */ begin", "START TRANSACTION"] {
+        let conn = pool.acquire().await.expect("a connection");
+        conn.execute(begin, &[]).await.expect("begin");
+        conn.execute("INSERT INTO t VALUES (1)", &[]).await.expect("insert");
+        drop(conn);
+        assert_eq!(
+            pool.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("the next user"),
+            0,
+            "{begin}"
+        );
+    }
+    pool.batch("BEGIN; INSERT INTO t VALUES (1)").await.expect("a batch");
+    assert_eq!(pool.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("the next user"), 0);
+    assert_eq!(pool.stats().total, 1, "the connection stays");
+}
+
 #[tokio::test]
 async fn a_stream_that_is_half_read_is_not_handed_on() {
     let database = database().await;

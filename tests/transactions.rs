@@ -78,6 +78,20 @@ async fn do_not_commit_after_a_failed_statement() {
 }
 
 #[tokio::test]
+async fn commit_after_going_back_to_a_savepoint() {
+    let (_database, pool) = with_table().await;
+    pool.tx(async |tx| {
+        tx.batch("SAVEPOINT a").await?;
+        tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
+        tx.batch("ROLLBACK TO a").await?;
+        tx.execute("INSERT INTO t VALUES (1)", &[]).await
+    })
+    .await
+    .expect("commit");
+    assert_eq!(rows(&pool).await, 1);
+}
+
+#[tokio::test]
 async fn report_what_commit_refuses() {
     let (_database, pool) = with_table().await;
     let doubled = pool.tx(async |tx| tx.execute("INSERT INTO t VALUES (1), (1)", &[]).await).await;

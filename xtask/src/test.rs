@@ -104,35 +104,26 @@ fn test_on(backend: &Backend, filter: Option<&str>) -> Result<Count> {
 }
 
 fn run_all(runtime: &Runtime, backend: &Backend, server: &TestServer, filter: Option<&str>) -> Result<Count> {
-    let mut count = Count::default();
-    // Two calls, since cargo runs doc tests only together with everything else or alone.
-    for what in [&["--lib", "--bins", "--tests"][..], &["--doc"]] {
-        let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
-        command.args(what);
-        let is_local = matches!(backend, Backend::Local(_));
-        if !is_local {
-            command.args(["--exclude", "db-embedded"]);
-        }
-        command.args(filter);
-        command.arg("--");
-        if !is_local && !what.contains(&"--doc") {
-            println!("leaving out what needs local binaries: crate db-embedded, and tests named local::");
-            command.args(["--skip", "local::"]);
-        }
-        if !backend.can_start_servers() {
-            println!("leaving out what stops its server: tests named own_server::");
-            command.args(["--skip", "own_server::"]);
-        }
-        command.env("DB_TEST_URL", server.url());
-        match backend {
-            Backend::Docker(image) => command.env("DB_TEST_IMAGE", image),
-            _ => command.env_remove("DB_TEST_IMAGE"),
-        };
-        let part = run_and_count(&mut command)?;
-        count.passed += part.passed;
-        count.failed += part.failed;
-        count.skipped += part.skipped;
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let is_local = matches!(backend, Backend::Local(_));
+    if !is_local {
+        command.args(["--exclude", "db-embedded"]);
     }
+    command.args(filter).arg("--");
+    if !is_local {
+        println!("leaving out what needs local binaries: crate db-embedded, and tests named local::");
+        command.args(["--skip", "local::"]);
+    }
+    if !backend.can_start_servers() {
+        println!("leaving out what stops its server: tests named own_server::");
+        command.args(["--skip", "own_server::"]);
+    }
+    command.env("DB_TEST_URL", server.url());
+    match backend {
+        Backend::Docker(image) => command.env("DB_TEST_IMAGE", image),
+        _ => command.env_remove("DB_TEST_IMAGE"),
+    };
+    let mut count = run_and_count(&mut command)?;
     if filter.is_none() {
         for (package, example) in EXAMPLES {
             let database = runtime.block_on(server.database())?;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use db_core::{Error, Executor, Finding, Params, Phase, Result, RowStream};
+use db_core::{Cause, Error, Executor, Finding, Params, Phase, Result, RowStream, Signal};
 use db_embedded::Server;
 use db_health::{Check, ConnectionProbe, FnProbe, Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
 use db_pool::{CloseError, Conn, Pool, ServerInfo, Stats, Tx, endpoint};
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{Client, NoTls, Row};
 
 use crate::config::{Config, Target};
@@ -185,16 +185,21 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
+        const LIMIT: Duration = Duration::from_secs(10);
         let mut target = self.inner.target.clone();
-        target.application_name(format!("db {purpose}")).connect_timeout(Duration::from_secs(10));
+        target.application_name(format!("db {purpose}"));
         if let Some(database) = database {
             target.dbname(database);
         }
-        let connected = target.connect(NoTls).await;
-        let (client, connection) = connected.map_err(|error| {
-            let what = format!("could not connect to {}", endpoint(&target));
-            Error::from_driver(&error, Phase::Connect).context(what)
-        })?;
+        let what = format!("could not connect to {}", endpoint(&target));
+        let connected = match timeout(LIMIT, target.connect(NoTls)).await {
+            Ok(connected) => connected.map_err(|error| Error::from_driver(&error, Phase::Connect)),
+            Err(_) => {
+                let signal = Signal::new(Cause::Unreachable, Phase::Connect);
+                Err(Error::new(signal, format!("no answer within {LIMIT:?}")))
+            }
+        };
+        let (client, connection) = connected.map_err(|error| error.context(what))?;
         // Ends with the client; an error reaches the client's caller as well.
         tokio::spawn(connection);
         Ok(client)
@@ -226,12 +231,13 @@ impl Database {
     pub async fn close(&self, limit: Duration) -> Result<(), StopError> {
         let deadline = Instant::now() + limit;
         self.inner.is_stopping.store(true, Ordering::Relaxed);
+        self.inner.monitor.stop();
         // The server needs some of the time for its own farewell.
         let closed = self.inner.pool.close(limit.mul_f64(0.7)).await;
         let mut slot = self.inner.server.lock().await;
         if let Some(server) = slot.take() {
             // Dropping the future of `stop` still ends the server, at once.
-            if let Ok(stopped) = tokio::time::timeout_at(deadline, server.stop()).await {
+            if let Ok(stopped) = timeout_at(deadline, server.stop()).await {
                 stopped?;
             }
         }

@@ -8,8 +8,8 @@ use db_core::{Finding, Status};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::damper::Damper;
 use crate::{Check, Component, Snapshot};
@@ -22,7 +22,7 @@ const STALE_AFTER: u32 = 3;
 pub struct Monitor {
     slots: Vec<Arc<Slot>>,
     looks: watch::Receiver<u64>,
-    _tasks: JoinSet<()>,
+    tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 /// One check and its last result.
@@ -52,13 +52,18 @@ impl Monitor {
         let counter = watch::Sender::new(0);
         let looks = counter.subscribe();
         let counter = Arc::new(counter);
-        let mut tasks = JoinSet::new();
         let slots: Vec<_> =
             checks.into_iter().map(|check| Arc::new(Slot { check, last: Mutex::new(None) })).collect();
-        for slot in &slots {
-            tasks.spawn(watch_over(Arc::clone(slot), Arc::clone(&counter)));
+        let start = |slot: &Arc<Slot>| tokio::spawn(watch_over(Arc::clone(slot), Arc::clone(&counter)));
+        let tasks = slots.iter().map(|slot| AbortOnDropHandle::new(start(slot))).collect();
+        Self { slots, looks, tasks }
+    }
+
+    /// Stops looking. What is known ages from now on, until it is too old to be believed.
+    pub fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
         }
-        Self { slots, looks, _tasks: tasks }
     }
 
     /// What is known now. Never waits.

@@ -3,57 +3,48 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use db_core::{CloseReason, Error, Executor, Params, Phase, Released, Result, RowStream};
+use db_core::{Error, Executor, Params, Phase, Released, Result, RowStream};
 use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, NoTls, Row};
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio::time::Instant;
+use tokio_postgres::{Client, Row};
 
 use crate::Tx;
 use crate::connector::Connector;
 use crate::pool::Shared;
+use crate::release::{Held, Left};
 
 /// A connection of its own for one caller; it goes back when it is dropped.
 ///
 /// # Cancel safety
 /// Dropping the future of a statement leaves the connection in an unknown state. It then does not go back: the
-/// statement is cancelled on the server and the connection is closed. A connection that is dropped inside a
-/// transaction is closed too, and the server rolls back.
+/// statement is cancelled on the server and the connection is closed. A transaction that is open when the connection is
+/// dropped is rolled back before anybody else gets it, also one that was begun by hand.
 ///
-/// Session state set by hand (`SET`, a `BEGIN` sent as a statement) is the caller's to undo.
+/// Settings of the session that were changed by hand (`SET`) are the caller's to undo.
 pub struct Conn {
     /// Taken when the guard is dropped, never before.
     held: Option<Held>,
     acquired: Instant,
     unfinished: Unfinished,
-    in_transaction: bool,
-}
-
-/// What goes back, in this order: the connection before the permit, so that whoever is admitted next finds it.
-struct Held {
-    physical: bb8::PooledConnection<'static, Connector>,
-    _permit: OwnedSemaphorePermit,
-    _checkout: TaskTrackerToken,
-    shared: Arc<Shared>,
+    /// Whether a transaction is, or may be, open.
+    in_transaction: AtomicBool,
 }
 
 impl Conn {
     pub(crate) fn new(
-        mut physical: bb8::PooledConnection<'static, Connector>,
+        physical: bb8::PooledConnection<'static, Connector>,
         permit: OwnedSemaphorePermit,
         shared: Arc<Shared>,
     ) -> Self {
-        physical.checked_out();
-        let checkout = shared.checkouts.token();
         Self {
-            held: Some(Held { physical, _permit: permit, _checkout: checkout, shared }),
+            held: Some(Held::new(physical, permit, shared)),
             acquired: Instant::now(),
             unfinished: Unfinished::default(),
-            in_transaction: false,
+            in_transaction: AtomicBool::new(false),
         }
     }
 
@@ -111,8 +102,15 @@ impl Conn {
         }
     }
 
-    pub(crate) fn set_in_transaction(&mut self, in_transaction: bool) {
-        self.in_transaction = in_transaction;
+    pub(crate) fn set_in_transaction(&self, in_transaction: bool) {
+        self.in_transaction.store(in_transaction, Ordering::Relaxed);
+    }
+
+    /// Notes a statement that may open a transaction.
+    fn note(&self, sql: &str) {
+        if may_begin(sql) {
+            self.set_in_transaction(true);
+        }
     }
 
     /// Runs one operation of the driver, counted until its end was seen.
@@ -128,6 +126,7 @@ impl Conn {
         sql: &str,
         params: Params<'_>,
     ) -> Result<(Statement, tokio_postgres::RowStream)> {
+        self.note(sql);
         let statement = self.unfinished.begin();
         match self.client().query_raw(sql, params.iter().copied()).await {
             Ok(rows) => Ok((statement, rows)),
@@ -142,6 +141,7 @@ impl Conn {
 #[async_trait]
 impl Executor for Conn {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.note(sql);
         self.run(self.client().fetch(sql, params)).await
     }
 
@@ -151,40 +151,41 @@ impl Executor for Conn {
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.note(sql);
         self.run(Executor::execute(self.client(), sql, params)).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
+        // Any of several statements may be a BEGIN.
+        self.set_in_transaction(true);
         self.run(self.client().batch(sql)).await
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        let Some(mut held) = self.held.take() else { return };
-        let is_unfinished = self.unfinished.any();
-        if is_unfinished || self.in_transaction {
-            held.physical.discard = Some(CloseReason::Unclean);
-        }
-        held.physical.checked_in();
+        let Some(held) = self.held.take() else { return };
+        let left = if self.unfinished.any() {
+            Left::Statement
+        } else if *self.in_transaction.get_mut() {
+            Left::Transaction
+        } else {
+            Left::Clean
+        };
         let shared = Arc::clone(&held.shared);
         let about = &shared.about;
         about.observer.released(&Released::new(&about.pool, self.acquired.elapsed()));
-        if is_unfinished {
-            // The server would go on working for nobody. The permit stays taken until it was told to stop.
-            let limit = shared.settings.connect_timeout;
-            let cancel = held.physical.client.cancel_token();
-            shared.runtime.spawn(async move {
-                if !matches!(timeout(limit, cancel.cancel_query(NoTls)).await, Ok(Ok(()))) {
-                    tracing::debug!(target: "db::pool", "an abandoned statement could not be cancelled");
-                }
-                drop(held);
-            });
-        } else {
-            drop(held);
-        }
+        held.release(left);
         shared.check_use();
     }
+}
+
+/// Whether a single statement may open a transaction. A comment in front hides the first word; better once too often.
+fn may_begin(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    let starts_with =
+        |word: &str| sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    ["begin", "start", "--", "/*"].into_iter().any(starts_with)
 }
 
 impl fmt::Debug for Conn {
@@ -238,4 +239,20 @@ fn until_the_end<'a>(
         }
     })
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_may_begin_a_transaction() {
+        let check = |sql, expect| assert_eq!(may_begin(sql), expect, "{sql:?}");
+        check("BEGIN", true);
+        check("  start TRANSACTION", true);
+        check("-- hidden\nBEGIN", true);
+        check("SELECT 1", false);
+        check("", false);
+        check("é", false);
+    }
 }

@@ -25,8 +25,8 @@
 //!   behind it stores idle connections and never has a waiter of its own, so nobody is overtaken.
 //! - **Connect errors are published.** Whoever waits for a connection learns at once that the password, the
 //!   database or the host is wrong. Transient failures are retried a few times with growing pauses.
-//! - **Only clean connections come back.** One that returns in the middle of a statement or a transaction is closed,
-//!   after the statement has been cancelled on the server.
+//! - **Only clean connections are handed out.** A transaction that was left open is rolled back first; a connection in
+//!   the middle of a statement is closed, after the statement has been cancelled on the server.
 //! - **[`Settings`]** are plain fields, each with its reason.
 //!
 //! Foreign types in this API: `tokio_postgres::Config`, `jiff::Timestamp`, and those of `db-core`.
@@ -38,6 +38,7 @@ mod gate;
 mod maintain;
 mod physical;
 mod pool;
+mod release;
 mod server;
 mod settings;
 mod stats;

@@ -52,7 +52,10 @@ fn expire(shared: &Shared) {
 /// Opens connections up to the minimum, one after the other; a failure is left for the next round.
 async fn fill(shared: &Shared) {
     let min = shared.settings.min.min(shared.max);
-    while shared.store.state().connections < min && !shared.gate.is_closed() {
+    // With a permit, so that it and the callers together never open more than the maximum.
+    while shared.store.state().connections < min
+        && let Some(_permit) = shared.gate.try_admit()
+    {
         let Ok(physical) = shared.store.dedicated_connection().await else { return };
         if shared.store.add(physical).is_err() {
             return;

@@ -91,7 +91,7 @@ impl Pool {
         let failures = connector.failures();
 
         let first = checkout::connect_patiently(&connector, &settings).await?;
-        let server = ServerInfo::read(&first.client).await?;
+        let server = ServerInfo::read(&first.client, settings.connect_timeout).await?;
         let max = settings.max.min(server.connection_limit);
         if max < settings.max {
             tracing::warn!(target: "db::pool", pool = settings.name, asked = settings.max, max,

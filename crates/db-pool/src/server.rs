@@ -1,8 +1,11 @@
 //! What a server says of itself when the pool is opened: the proof that the connection works.
 
-use db_core::{Query, Result};
+use std::time::Duration;
+
+use db_core::{Cause, Error, Phase, Query, Result, Signal};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 /// The server behind a pool.
@@ -24,8 +27,16 @@ pub struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// Asks the server.
-    pub(crate) async fn read(client: &Client) -> Result<Self> {
+    /// Asks the server, for at most `limit`: one that let us in may still hang.
+    pub(crate) async fn read(client: &Client, limit: Duration) -> Result<Self> {
+        let silent = || {
+            let signal = Signal::new(Cause::Lost, Phase::Connect);
+            Error::new(signal, format!("connected, but the server gave no answer within {limit:?}"))
+        };
+        timeout(limit, Self::ask(client)).await.map_err(|_| silent())?
+    }
+
+    async fn ask(client: &Client) -> Result<Self> {
         // `reserved_connections` is new in PostgreSQL 16; an absent setting reads as null.
         let (version, time, database, user, is_standby, limit) = client
             .one(

@@ -1,9 +1,9 @@
 //! A transaction on one connection. Run once; retrying a whole transaction is another layer's.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Severity, Signal, SqlState};
+use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal, SqlState};
 use futures_util::StreamExt;
 use tokio_postgres::Row;
 
@@ -13,25 +13,21 @@ use crate::Conn;
 #[derive(Debug)]
 pub struct Tx<'c> {
     conn: &'c mut Conn,
-    /// The first error of the server: it has aborted the transaction.
-    first_error: OnceLock<Error>,
+    /// The error of the server that has aborted the transaction.
+    first_error: Mutex<Option<Error>>,
 }
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(conn: &'c mut Conn) -> Result<Self> {
-        // Set before anything is sent: a future dropped in between must not leave an open transaction behind.
-        conn.set_in_transaction(true);
-        let begun = conn.batch("BEGIN").await;
-        if let Err(error) = begun {
-            // A session that reported an error of its own at BEGIN is not in a transaction.
-            conn.set_in_transaction(!session_survived(&error));
-            return Err(error);
-        }
-        Ok(Self { conn, first_error: OnceLock::new() })
+        // Like every batch it marks the connection before anything is sent: a future that is dropped in between must not
+        // leave an open transaction behind.
+        conn.batch("BEGIN").await?;
+        Ok(Self { conn, first_error: Mutex::new(None) })
     }
 
-    pub(crate) async fn commit(mut self) -> Result<()> {
-        if let Some(first) = self.first_error.take() {
+    pub(crate) async fn commit(self) -> Result<()> {
+        let first_error = self.error().take();
+        if let Some(first) = first_error {
             self.rollback().await;
             return Err(first.context("the transaction was rolled back"));
         }
@@ -45,42 +41,40 @@ impl<'c> Tx<'c> {
                 self.conn.set_in_transaction(false);
                 Ok(())
             }
-            Err(error) => {
-                let error = Error::from_driver(&error, Phase::Commit).context("commit");
-                self.conn.set_in_transaction(!session_survived(&error));
-                Err(error)
-            }
+            Err(error) => Err(Error::from_driver(&error, Phase::Commit).context("commit")),
         }
     }
 
-    /// Rolls back. When that fails the connection is closed, and the server rolls back.
+    /// Rolls back. When that fails it is tried once more as the connection goes back, which closes it otherwise.
     pub(crate) async fn rollback(self) {
         if self.conn.batch("ROLLBACK").await.is_ok() {
             self.conn.set_in_transaction(false);
         }
     }
 
+    /// Remembers the error that aborted the transaction, and reports it in place of "the transaction is aborted".
     fn note<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| self.note_error(error))
-    }
-
-    /// Remembers the first error of the server, and reports it in place of "the transaction is aborted".
-    fn note_error(&self, error: Error) -> Error {
-        match (self.first_error.get(), error.sqlstate()) {
-            (Some(first), Some(SqlState::IN_FAILED_TRANSACTION)) => first.duplicate(),
-            (None, Some(_)) => {
-                // Statements may run side by side; whichever comes first is kept.
-                self.first_error.set(error.duplicate()).ok();
-                error
+        let mut first = self.error();
+        match result {
+            Ok(value) => {
+                // The server runs nothing in an aborted transaction: somebody went back to a savepoint.
+                *first = None;
+                Ok(value)
             }
-            _ => error,
+            Err(error) => Err(match (&*first, error.sqlstate()) {
+                (Some(first), Some(SqlState::IN_FAILED_TRANSACTION)) => first.duplicate(),
+                (None, Some(_)) => {
+                    *first = Some(error.duplicate());
+                    error
+                }
+                _ => error,
+            }),
         }
     }
-}
 
-/// Whether the server answered with an error and kept the session: then no transaction is open any more.
-fn session_survived(error: &Error) -> bool {
-    error.server().is_some_and(|server| server.severity == Severity::Error)
+    fn error(&self) -> MutexGuard<'_, Option<Error>> {
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use db_embedded::{Search, Server, Settings};
@@ -127,6 +128,17 @@ pub(crate) async fn ask(server: &Server, query: &str) -> String {
     row.unwrap_or_default()
 }
 
+/// The example `keep`, which cargo builds with the tests only when none is chosen by name.
+fn keep() -> &'static Path {
+    static KEEP: OnceLock<PathBuf> = OnceLock::new();
+    KEEP.get_or_init(|| {
+        let arguments = ["build", "--quiet", "--package", "db-embedded", "--example", "keep"];
+        assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
+        let tests = std::env::current_exe().unwrap();
+        tests.ancestors().nth(2).unwrap().join("examples/keep")
+    })
+}
+
 /// Another process with a server: the example `keep`.
 pub(crate) struct Keeper {
     child: Child,
@@ -134,9 +146,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn spawn(folder: &Path) -> Self {
-        let tests = std::env::current_exe().unwrap();
-        let keep = tests.ancestors().nth(2).unwrap().join("examples/keep");
-        assert!(keep.exists(), "{} is missing: cargo build -p db-embedded --example keep", keep.display());
+        let keep = keep();
         Self { child: Command::new(keep).arg(folder).stdout(Stdio::piped()).spawn().unwrap() }
     }
 
