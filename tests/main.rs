@@ -1,9 +1,11 @@
 //! Behaviour across crates, on a real PostgreSQL: one binary, a module for each behaviour.
 //!
-//! Tests in `local` need binaries of PostgreSQL on this machine; tests in `own_server` start and stop servers. The others
-//! get a fresh database on a server that all share: the one that `cargo xtask test` names, or one of their own.
+//! Tests in `docker` need a container engine, tests in `local` binaries of PostgreSQL on this machine; tests in
+//! `own_server` start and stop servers. The others get a fresh database on a server that all share: the one that
+//! `cargo xtask test` names, or one of their own.
 
 mod config_at_work;
+mod docker;
 mod http;
 mod init_sql;
 mod local;

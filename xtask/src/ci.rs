@@ -31,9 +31,9 @@ pub(crate) fn run() -> Result<()> {
         crate::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     if has_deny() {
-        steps.step("deny", || crate::run(&mut cargo(&["deny", "check"])))?;
+        steps.step("deny", || crate::run(&mut cargo(&["deny", "check", "bans", "licenses", "sources"])))?;
     } else {
-        println!("cargo-deny is not installed: licences and advisories were not checked");
+        println!("cargo-deny is not installed: licences, bans and sources were not checked");
     }
     steps.report();
     Ok(())

@@ -114,6 +114,10 @@ fn run_all(runtime: &Runtime, backend: &Backend, server: &TestServer, filter: Op
         println!("leaving out what needs local binaries: crate db-embedded, and tests named local::");
         command.args(["--skip", "local::"]);
     }
+    if !matches!(backend, Backend::Docker(_)) {
+        println!("leaving out what needs containers: tests named docker::");
+        command.args(["--skip", "docker::"]);
+    }
     if !backend.can_start_servers() {
         println!("leaving out what stops its server: tests named own_server::");
         command.args(["--skip", "own_server::"]);

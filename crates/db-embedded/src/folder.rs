@@ -15,6 +15,9 @@ use crate::user::RunAs;
 /// Start of the name of a data folder in the making.
 const UNFINISHED: &str = "data.new.";
 
+/// Name of the file that holds the address of the server.
+pub(crate) const ADDRESS: &str = "address.conf";
+
 /// An existing folder, by its canonical path.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -48,6 +51,11 @@ impl Folder {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+
+    /// The address of the server as a piece of configuration, beside `postgresql.conf`, which includes it.
+    pub(crate) fn address(&self) -> PathBuf {
+        self.data().join(ADDRESS)
     }
 
     pub(crate) fn state(&self) -> PathBuf {

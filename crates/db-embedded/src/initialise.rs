@@ -1,5 +1,6 @@
 //! Makes a new database, so that it is there entirely or not at all. Starts no server.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::error::io;
-use crate::folder::Folder;
+use crate::folder::{ADDRESS, Folder};
 use crate::log::Log;
 use crate::supervisor::Supervised;
 use crate::user::RunAs;
@@ -46,9 +47,22 @@ pub(crate) async fn data(
         let folder = folder.path().to_path_buf();
         return Err(Error::Initialise { folder, program: "initdb", status, log: log.relevant() });
     }
+    include_address(&new.join("postgresql.conf"))?;
     folder.finish_data(&new)?;
     tracing::info!(folder = %folder.path().display(), elapsed = ?started.elapsed(), "made a new database");
     Ok(())
+}
+
+/// Has a server that somebody stops and starts by hand listen where it did before, so that its clients find it again.
+fn include_address(configuration: &Path) -> Result<(), Error> {
+    let append = || {
+        let mut file = File::options().append(true).open(configuration)?;
+        writeln!(
+            file,
+            "\n# Written by each start of the program that owns this folder.\ninclude_if_exists = '{ADDRESS}'"
+        )
+    };
+    append().map_err(io("write", configuration))
 }
 
 /// Makes a database in a data folder on which nothing runs, if it does not exist, by PostgreSQL in single-user mode:

@@ -75,6 +75,15 @@ impl From<Error> for Failure {
     }
 }
 
+/// Where a server listens: on this machine only, and on no Unix socket.
+fn address(port: u16) -> [(&'static str, String); 3] {
+    [
+        ("listen_addresses", "127.0.0.1".to_owned()),
+        ("port", port.to_string()),
+        ("unix_socket_directories", String::new()),
+    ]
+}
+
 impl Cluster {
     /// Starts PostgreSQL and waits until it is ready.
     ///
@@ -119,6 +128,9 @@ impl Cluster {
         self.state.port = port;
         self.record(None)?;
 
+        let lines: Vec<_> = address(port).iter().map(|(name, value)| format!("{name} = '{value}'")).collect();
+        self.folder.replace(&self.folder.address(), &lines.join("\n"), self.run_as.as_ref())?;
+
         let data = self.folder.data();
         let stale = PidFile::read(&data);
         // PostgreSQL takes a lock file with the id of a living process for that of a living server, even if the id is
@@ -158,11 +170,8 @@ impl Cluster {
 
     /// Later parameters win, so ours come last.
     fn arguments(&self, port: u16) -> Vec<String> {
-        let port = port.to_string();
+        let address = address(port);
         let ours = [
-            ("listen_addresses", "127.0.0.1"),
-            ("port", &port),
-            ("unix_socket_directories", ""),
             ("logging_collector", "off"),
             ("log_destination", "stderr"),
             // The log is searched for messages.
@@ -170,7 +179,8 @@ impl Cluster {
         ];
         let theirs = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut arguments = vec!["-D".to_owned(), self.folder.data().display().to_string()];
-        for (name, value) in theirs.chain(ours) {
+        let address = address.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in theirs.chain(ours).chain(address) {
             arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
         arguments

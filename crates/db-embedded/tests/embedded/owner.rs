@@ -1,12 +1,15 @@
 //! One owner per folder, everybody else attached; and what only the owner may do.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use db_embedded::{Error, Server, Shutdown};
 use secrecy::ExposeSecret;
 
-use crate::support::{Keeper, Place, ask, connect, eventually, kill, within};
+use crate::support::{Keeper, Place, ask, connect, eventually, kill, nothing_runs, within};
 
 #[tokio::test]
 async fn the_second_attaches_and_stops_nothing() {
@@ -116,6 +119,29 @@ async fn a_crash_is_reported_and_can_be_resumed() {
     server.resume().await.unwrap();
     assert_eq!(ask(&server, "SELECT 1").await, "1");
     server.stop().await.unwrap();
+}
+
+/// Somebody restarts it behind its owner's back: its clients find it where it was, and its owner leaves it alone.
+#[tokio::test]
+async fn a_server_that_is_restarted_by_hand_keeps_its_address() {
+    let place = Place::new();
+    let server = place.start().await;
+    let program = server.installation().bin_dir.join("pg_ctl");
+    let pg_ctl = |action: &str| {
+        let owner = std::fs::metadata(place.data()).unwrap();
+        let log = place.data().join("by-hand.log");
+        let mut command = Command::new(&program);
+        command.args([action, "-w", "-m", "fast", "-D"]).arg(place.data()).arg("-l").arg(log);
+        command.current_dir("/").stdout(Stdio::null()).uid(owner.uid()).gid(owner.gid());
+        assert!(command.status().unwrap().success(), "pg_ctl {action}");
+    };
+    pg_ctl("stop");
+    assert!(connect(&server).await.is_err());
+    pg_ctl("start");
+    assert_eq!(ask(&server, "SHOW listen_addresses").await, "127.0.0.1");
+    server.stop().await.unwrap();
+    pg_ctl("stop");
+    nothing_runs(&place, Duration::from_secs(5)).await;
 }
 
 /// A session that does not end holds up a fast shutdown; the immediate one, of which PostgreSQL kills after 5 s what
