@@ -95,6 +95,8 @@ fn choose(args: &Args, version: Option<u32>) -> Result<Backend> {
 
 fn test_on(backend: &Backend, filter: Option<&str>) -> Result<Count> {
     let runtime = Runtime::new()?;
+    // A container is removed on the runtime also when a panic drops it.
+    let _entered = runtime.enter();
     let server = runtime.block_on(TestServer::start(backend))?;
     println!("testing on {}", server.origin());
     let result = run_all(&runtime, backend, &server, filter);
