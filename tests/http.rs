@@ -82,7 +82,8 @@ async fn gives_details_to_insiders_only() {
     assert!(sees_details("").await, "from the machine itself");
     assert!(!sees_details("X-Forwarded-For: 192.0.2.1\r\n").await, "through a proxy");
     assert!(!sees_details("Forwarded: for=192.0.2.1\r\nAuthorization: Bearer wrong-wrong-wrong\r\n").await);
-    let token = format!("Forwarded: for=192.0.2.1\r\nAuthorization: Bearer {TOKEN}\r\n");
+    assert!(!sees_details("X-Real-IP: 192.0.2.1\r\n").await, "through another proxy");
+    let token = format!("Forwarded: for=192.0.2.1\r\nAuthorization: bearer {TOKEN}\r\n");
     assert!(sees_details(&token).await, "with the token");
     db.close(Duration::from_secs(5)).await.expect("close");
 }

@@ -6,12 +6,14 @@
 
 mod config_at_work;
 mod docker;
+mod gateway;
 mod http;
 mod init_sql;
 mod local;
 mod migrate;
 mod own_server;
 mod pool;
+mod pool_under_stress;
 mod rows;
 mod support;
 mod transactions;

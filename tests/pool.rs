@@ -83,7 +83,9 @@ async fn says_what_was_in_use_when_time_ran_out() {
     .await;
     let _held = pool.acquire().await.expect("the only connection");
     let error = pool.acquire().await.expect_err("none is left");
-    assert_eq!(error.to_string(), "timed out waiting for a connection (0.1 s, 1 of 1 in use, 0 waiting)");
+    let text = error.to_string();
+    assert!(text.starts_with("timed out waiting for a connection (0."), "{text}");
+    assert!(text.ends_with(" s, 1 of 1 in use, 0 waiting)"), "{text}");
     let wait = error.wait().expect("numbers");
     assert_eq!((wait.in_use, wait.max, error.phase()), (1, 1, Phase::Acquire));
     assert_eq!((error.kind(), error.outcome()), (Kind::Performance, Outcome::NotExecuted));

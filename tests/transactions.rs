@@ -138,6 +138,68 @@ async fn roll_back_when_they_are_dropped() {
     .await;
 }
 
+/// What was abandoned may fail after the body has ended, and COMMIT would be answered as if all were well.
+#[tokio::test]
+async fn do_not_commit_what_was_abandoned() {
+    let (_database, pool) = with_table().await;
+    let patience = Duration::from_millis(50);
+    let result = pool
+        .tx(async |tx| {
+            tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+            tokio::time::timeout(patience, tx.batch("SELECT pg_sleep(60)")).await.expect_err("too slow");
+            Ok(())
+        })
+        .await;
+    let error = result.expect_err("not committed");
+    assert!(error.to_string().starts_with("not committed: a statement"), "{error}");
+    assert_eq!(rows(&pool).await, 0);
+
+    let result = pool
+        .tx(async |tx| {
+            tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+            let mut rows = tx.stream::<i32>("SELECT 1 / (5 - n) FROM generate_series(1, 9) n", &[]).await?;
+            futures_util::TryStreamExt::try_next(&mut rows).await?;
+            Ok(())
+        })
+        .await;
+    assert!(result.is_err(), "half-read, with an error behind");
+    assert_eq!(rows(&pool).await, 0);
+}
+
+/// An error that is ignored is still an error, whatever succeeds after it.
+#[tokio::test]
+async fn do_not_forget_an_error_over_later_success() {
+    let (_database, pool) = with_table().await;
+    let result = pool
+        .tx(async |tx| {
+            tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+            tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
+            tx.batch("-- nothing").await
+        })
+        .await;
+    assert_eq!(result.expect_err("rolled back").sqlstate(), SqlState::new("42P01"));
+    assert_eq!(rows(&pool).await, 0);
+}
+
+/// A caller that keeps its connection must not commit the old transaction with the next.
+#[tokio::test]
+async fn refuse_a_connection_with_an_abandoned_transaction() {
+    let (_database, pool) = with_table().await;
+    let mut conn = pool.acquire().await.expect("a connection");
+    let abandoned = conn.tx(async |tx| {
+        tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    tokio::time::timeout(Duration::from_millis(200), abandoned).await.expect_err("pending");
+    let error =
+        conn.tx(async |tx| tx.execute("INSERT INTO t VALUES (2)", &[]).await).await.expect_err("refused");
+    assert!(error.to_string().starts_with("a transaction on this connection was abandoned"), "{error}");
+    conn.execute("INSERT INTO t VALUES (3)", &[]).await.expect_err("refused as well");
+    drop(conn);
+    assert_eq!((rows(&pool).await, pool.stats().total), (0, 1), "rolled back, and the connection stays");
+}
+
 /// A spawned task needs a future that is `Send`.
 #[tokio::test]
 async fn run_in_spawned_tasks() {

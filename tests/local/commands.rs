@@ -26,17 +26,34 @@ async fn migrate_up_down_and_verify() {
     assert_eq!(processes_in(&place.data()), 0);
 }
 
-/// A3: what drops everything asks first where it matters.
+/// A3: what drops things asks for a yes where it matters.
 #[tokio::test]
-async fn migrate_reset_needs_a_yes_in_production() {
+async fn migrate_needs_a_yes_to_drop_what_is_not_its_own() {
     let database = database().await;
     let place = Place::new();
-    let environment = [("DB_ENV", "production"), ("DATABASE_URL", database.url())];
-    let output = place.run(&["migrate", "reset"], &environment);
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("with DB_ENV=production it needs --yes"), "{text}");
-    assert_eq!(place.run(&["migrate", "reset", "--yes"], &environment).status.code(), Some(0));
+    let check = |arguments: &[&str], kind: &str, code: i32, expect: &str| {
+        let environment = [("DB_ENV", kind), ("DATABASE_URL", database.url())];
+        let output = place.run(&[&["migrate"], arguments].concat(), &environment);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(expect), "{arguments:?}: {text}");
+    };
+    check(&["up"], "production", 0, "applied");
+    check(
+        &["reset"],
+        "development",
+        2,
+        "error: reset drops everything that the migrations made on this server: it needs --yes",
+    );
+    check(
+        &["down"],
+        "production",
+        2,
+        "error: down drops what the migration made, in production: it needs --yes",
+    );
+    check(&["down", "--yes"], "production", 0, "rolled back");
+    check(&["up"], "production", 0, "applied");
+    check(&["reset", "--yes"], "production", 0, "rolled back");
 }
 
 /// A8: what differs from the migrations is named, with exit code 3.
@@ -113,6 +130,27 @@ async fn doctor_checks_extensions_and_privileges() {
     client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("clean up");
 }
 
+/// A reader that goes away stops nothing, and a full disk is an error; neither is a panic.
+#[tokio::test]
+async fn a_closed_output_stops_nothing() {
+    let place = Place::new();
+    let database = database().await;
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).arg(super::program::program()).current_dir(place.path());
+        command.env("DATABASE_URL", database.url());
+        command.env("DB_MIGRATIONS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
+        command.output().expect("sh")
+    };
+    let output = shell("(\"$0\" migrate up; echo $? >code) | true");
+    let code = std::fs::read_to_string(place.path().join("code")).expect("the exit code");
+    assert_eq!((code.trim(), text(&output).contains("panicked")), ("0", false));
+    let output = shell("\"$0\" config >/dev/full");
+    let errors = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("error: cannot write to standard output: "), "{errors}");
+}
+
 /// A2: each setting with its source, secrets masked, from `.env` and `db.toml` too.
 #[tokio::test]
 async fn config_shows_sources_and_no_secret() {
@@ -125,7 +163,7 @@ async fn config_shows_sources_and_no_secret() {
     assert!(!text.contains("hunter2"), "{text}");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     for expect in [
-        ["DATABASE_URL", "postgres://app:***@h/d", ".env"],
+        ["DATABASE_URL", "postgres://app:***@h:5432/d", ".env"],
         ["DB_POOL_MAX", "4", ".env"],
         ["DB_POOL_MIN", "1", "db.toml"],
         ["DB_PRESET", "patient", "environment"],

@@ -141,8 +141,8 @@ pub(crate) fn processes_in(data: &Path) -> usize {
     entries.filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data)).count()
 }
 
-/// The program, built by the cargo and for the profile that built this test.
-fn program() -> &'static Path {
+/// The program, built by the cargo that built this test.
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let arguments =

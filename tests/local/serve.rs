@@ -75,7 +75,43 @@ async fn can_be_stopped_while_it_starts() {
     let started = place.start("serve");
     eventually("the start begins", async || place.path().join("postgres/lock").exists()).await;
     assert_eq!(started.end(Signal::SIGTERM).await, Some(0));
-    eventually("PostgreSQL is gone", async || processes_in(&place.data()) == 0).await;
+    assert_eq!(processes_in(&place.path().join("postgres")), 0);
+}
+
+/// A server of its own that crashes is started again; one that somebody stops in an orderly way is left to them.
+#[tokio::test]
+async fn starts_a_crashed_server_again() {
+    let place = Place::new();
+    let serving = place.serve(&[]).await;
+    let postmaster = || {
+        let file = std::fs::read_to_string(place.data().join("postmaster.pid")).ok()?;
+        Some(nix::unistd::Pid::from_raw(file.lines().next()?.parse().ok()?))
+    };
+    let before = postmaster().expect("it runs");
+    nix::sys::signal::kill(before, Signal::SIGKILL).expect("the signal");
+    eventually("another server runs", async || postmaster().is_some_and(|now| now != before)).await;
+    eventually("healthy", async || get(serving.address, "/health", "").await.0 == 200).await;
+
+    nix::sys::signal::kill(postmaster().expect("it runs"), Signal::SIGINT).expect("the signal");
+    eventually("503", async || get(serving.address, "/health", "").await.0 == 503).await;
+    assert_eq!(get(serving.address, "/health/live", "").await.0, 200);
+    assert_eq!(processes_in(&place.data()), 0, "it is left to them");
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+}
+
+/// With a request that never ends, it stops within its time limit all the same.
+#[tokio::test]
+async fn stops_within_its_time_limit() {
+    use tokio::io::AsyncWriteExt;
+
+    let place = Place::new();
+    let serving = place.serve(&[("DB_SHUTDOWN_TIMEOUT_MS", "2000")]).await;
+    let mut half = tokio::net::TcpStream::connect(serving.address).await.expect("connect");
+    half.write_all(b"GET /health HTTP/1.1\r\n").await.expect("half a request");
+    let told = Instant::now();
+    assert_eq!(serving.end(Signal::SIGTERM).await, Some(0));
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    assert_eq!(processes_in(&place.data()), 0);
 }
 
 /// Two programs at once on one folder: the second uses the first one's server and leaves it running.

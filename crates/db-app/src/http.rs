@@ -34,6 +34,9 @@ pub fn health_routes(database: &Database, token: Option<SecretString>) -> Router
         .with_state(Arc::new(state))
 }
 
+/// What proxies add to a request. One that adds none of it must be kept away from `/health/db`.
+const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
 struct Health {
     database: Database,
     token: Option<SecretString>,
@@ -71,14 +74,16 @@ fn answer(is_well: bool, body: Value) -> Response {
 impl Health {
     fn audience(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Audience {
         // A proxy on the same machine makes everybody's connection a local one.
-        let is_forwarded = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
-        let is_local = peer.is_some_and(|peer| peer.ip().is_loopback()) && !is_forwarded;
+        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
+        let is_local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) && !is_forwarded;
         if is_local || self.has_token(headers) { Audience::Insider } else { Audience::Stranger }
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let given =
-            headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| {
+            let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
         match (&self.token, given) {
             (Some(token), Some(given)) => bool::from(token.expose_secret().as_bytes().ct_eq(given)),
             _ => false,

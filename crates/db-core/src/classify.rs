@@ -68,8 +68,6 @@ pub enum Phase {
     Acquire,
     /// Opening a connection: name resolution, TCP, TLS, authentication.
     Connect,
-    /// Checking an idle connection before it is handed out.
-    Check,
     /// Running a statement.
     Execute,
     /// Committing a transaction.
@@ -243,7 +241,7 @@ impl Signal {
                 class(Connection, NotExecuted, advice)
             }
             Cause::Server { sqlstate, severity, stale_plan } => {
-                server(sqlstate, severity, stale_plan).at(self.phase)
+                server(sqlstate, severity, stale_plan).at(self.phase, severity)
             }
         }
     }
@@ -263,7 +261,7 @@ fn server(sqlstate: SqlState, severity: Severity, stale_plan: bool) -> Class {
         }
         "57P01" => (Connection, RolledBack, Advice::of(Retry, Retry, RetryTransaction, Resolve)),
         "57P05" | "25P03" => (Performance, RolledBack, Advice::of(Retry, Retry, RetryTransaction, Resolve)),
-        "25P04" => (Performance, RolledBack, Advice::of(Never, Never, Never, Resolve)),
+        "25P04" => (Performance, RolledBack, Advice::of(Retry, Retry, Never, Resolve)),
         // A standby reports a conflict with recovery under the same code; when it also ends the session
         // (severity FATAL) the read belongs on another host, which `Retry` allows and the pool arranges.
         "40001" | "40P01" if severity == Severity::Fatal => {
@@ -276,7 +274,9 @@ fn server(sqlstate: SqlState, severity: Severity, stale_plan: bool) -> Class {
         "57014" => (Performance, RolledBack, Advice::NEVER),
         "25006" => (Connection, NotExecuted, Advice::of(Never, Rediscover, Rediscover, Never)),
         "53100" | "53200" | "53400" => (Performance, RolledBack, Advice::NEVER),
-        "58030" | "XX001" | "XX002" => (Performance, RolledBack, Advice::of(Never, Never, Never, Resolve)),
+        "58000" | "58030" | "58P01" | "XX000" | "XX001" | "XX002" => {
+            (Performance, RolledBack, Advice::of(Never, Never, Never, Resolve))
+        }
         "26000" | "42P05" => (Schema, NotExecuted, Advice::of(Reprepare, Reprepare, Reprepare, Never)),
         "0A000" if stale_plan => (Schema, NotExecuted, Advice::of(Reprepare, Reprepare, Reprepare, Never)),
         "08P01" => (Connection, Unknown, Advice::of(Never, Never, Never, Resolve)),
@@ -284,15 +284,24 @@ fn server(sqlstate: SqlState, severity: Severity, stale_plan: bool) -> Class {
         "42P01" | "42703" | "42704" | "42883" | "42P06" | "42P07" | "42701" | "42710" | "3F000" => {
             (Schema, RolledBack, Advice::NEVER)
         }
+        // The session ended for a reason that is not known to leave things undone.
+        _ if severity == Severity::Fatal => (Connection, Unknown, Advice::of(Retry, Retry, Resolve, Resolve)),
         _ => (Query, RolledBack, Advice::NEVER),
     };
     Class { kind, outcome, advice }
 }
 
 impl Class {
-    /// Whatever a COMMIT must be resolved for has an unknown outcome during a COMMIT.
-    fn at(mut self, phase: Phase) -> Self {
-        if phase == Phase::Commit && self.advice.commit == Action::Resolve {
+    /// Whatever a COMMIT must be resolved for has an unknown outcome during a COMMIT. So has everything that ends the
+    /// session in the middle of one: a server can fail after the commit is written.
+    fn at(mut self, phase: Phase, severity: Severity) -> Self {
+        if phase != Phase::Commit {
+            return self;
+        }
+        if severity == Severity::Fatal && self.outcome != Outcome::NotExecuted {
+            self.advice.commit = Action::Resolve;
+        }
+        if self.advice.commit == Action::Resolve {
             self.outcome = Outcome::Unknown;
         }
         self

@@ -66,14 +66,17 @@ fn while_a_statement_runs() {
     at(&["08000", "08003", "08006", "08007", "40003", "57P02"], unknown);
     at(&["57P01"], (Connection, RolledBack, [Retry, Retry, RetryTransaction, Resolve]));
     at(&["57P05", "25P03"], (Performance, RolledBack, [Retry, Retry, RetryTransaction, Resolve]));
-    at(&["25P04"], (Performance, RolledBack, [Never, Never, Never, Resolve]));
+    at(&["25P04"], (Performance, RolledBack, [Retry, Retry, Never, Resolve]));
     let again = [Retry, RetryTransaction, RetryTransaction, RetryTransaction];
     at(&["40001", "40P01"], (Performance, RolledBack, again));
     at(&["55P03"], (Performance, RolledBack, [Retry, RetryTransaction, RetryTransaction, Never]));
     at(&["57014"], (Performance, RolledBack, [Never; 4]));
     at(&["25006"], (Connection, NotExecuted, [Never, Rediscover, Rediscover, Never]));
     at(&["53100", "53200", "53400"], (Performance, RolledBack, [Never; 4]));
-    at(&["58030", "XX001", "XX002"], (Performance, RolledBack, [Never, Never, Never, Resolve]));
+    at(
+        &["58000", "58030", "58P01", "XX000", "XX001", "XX002"],
+        (Performance, RolledBack, [Never, Never, Never, Resolve]),
+    );
     at(&["26000", "42P05"], (Schema, NotExecuted, [Reprepare, Reprepare, Reprepare, Never]));
     at(&["08P01"], (Connection, Unknown, [Never, Never, Never, Resolve]));
     at(&["42P01", "42703", "42704", "42883", "3F000"], (Schema, RolledBack, [Never; 4]));
@@ -112,4 +115,19 @@ fn an_error_at_commit_that_undid_the_transaction_says_so() {
         let class = Signal::server(SqlState::new(code).expect(code), Commit).classify();
         assert_eq!(class.outcome, RolledBack, "{code}");
     }
+}
+
+#[test]
+fn an_end_of_the_session_leaves_more_in_doubt_than_an_error() {
+    let fatal = |code: &str, phase| {
+        let sqlstate = SqlState::new(code).expect(code);
+        Signal::new(Cause::Server { sqlstate, severity: Severity::Fatal, stale_plan: false }, phase)
+            .classify()
+    };
+    for code in ["XX000", "53100", "57014", "22000", "57P01"] {
+        let class = fatal(code, Commit);
+        assert_eq!((class.outcome, class.advice.commit), (Unknown, Resolve), "{code}");
+    }
+    assert_eq!(fatal("57P03", Commit).outcome, NotExecuted);
+    assert_eq!(fatal("22000", Execute).advice.write, Resolve);
 }

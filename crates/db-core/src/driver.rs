@@ -28,6 +28,9 @@ impl Error {
         };
         let (cause, message) = match phase {
             Phase::Connect if is_configuration(error) => (Cause::Misuse, text),
+            Phase::Connect if is_another_protocol(error) => {
+                (Cause::Misuse, "what answers there does not speak PostgreSQL's protocol".to_owned())
+            }
             Phase::Connect => (Cause::Unreachable, text),
             // Raised while parameters are encoded, before anything is sent; rows are decoded elsewhere.
             _ if is_misuse(error) => (Cause::Misuse, misuse_text(error)),
@@ -40,12 +43,23 @@ impl Error {
 /// The driver's kinds are private: these functions read its texts, which tests against real servers hold in place.
 fn is_configuration(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
-    text.starts_with("authentication error") || text.starts_with("invalid configuration")
+    // No TLS is built in, so a handshake that a connection string asks for can never succeed.
+    ["authentication error", "invalid configuration", "error performing TLS handshake"]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+/// Whatever answered is not PostgreSQL.
+fn is_another_protocol(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    text == "error parsing response from server" || text == "unexpected message from server"
 }
 
 fn is_misuse(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
-    text.starts_with("error serializing parameter") || text.contains("parameters but got")
+    text.starts_with("error serializing parameter")
+        || text.starts_with("error encoding message")
+        || text.contains("parameters but got")
 }
 
 /// The cause of a failed encoding may hold the value; the types that it names are what helps.
@@ -69,12 +83,14 @@ impl From<&DbError> for ServerError {
     fn from(error: &DbError) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         // An unreadable code can only come from something that is not PostgreSQL.
+        let is_in_text = error.position().is_some();
         let sqlstate = SqlState::new(error.code().code()).unwrap_or(SqlState::PROTOCOL_VIOLATION);
         let severity = match error.parsed_severity() {
             Some(DriverSeverity::Fatal | DriverSeverity::Panic) => Severity::Fatal,
             _ => Severity::Error,
         };
         let mut server = Self::new(sqlstate, severity, error.message());
+        server.is_in_text = is_in_text;
         server.detail = owned(error.detail());
         server.hint = owned(error.hint());
         server.constraint = owned(error.constraint());
@@ -116,7 +132,8 @@ impl Executor for Client {
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        open(self)?.batch_execute(sql).await.map_err(|error| execute_error(&error))
+        let done = open(self)?.batch_execute(sql).await;
+        done.map_err(|error| execute_error(&error).without_parameters())
     }
 }
 

@@ -65,6 +65,9 @@ pub struct ServerError {
     pub column: Option<String>,
     /// The function of the server's source that raised it.
     pub routine: Option<String>,
+    /// Whether the names that the server quotes are from the text of the statement, and not from a parameter: it points at a
+    /// place in the text, or there were no parameters.
+    pub is_in_text: bool,
 }
 
 impl Error {
@@ -91,10 +94,20 @@ impl Error {
             severity: server.severity,
             stale_plan: server.routine.as_deref() == Some("RevalidateCachedQuery"),
         };
-        let message = format!("{} ({})", server.loggable_message(), server.sqlstate);
-        let mut error = Self::new(Signal::new(cause, phase), message);
+        let mut error = Self::new(Signal::new(cause, phase), server.loggable());
         error.0.server = Some(server);
         error
+    }
+
+    /// Says that the statement had no parameters, so that the names which the server quotes are from its text and may be
+    /// shown. To be called before any [context](Self::context) is added.
+    #[must_use]
+    pub fn without_parameters(mut self) -> Self {
+        if let Some(server) = &mut self.0.server {
+            server.is_in_text = true;
+            self.0.message = server.loggable();
+        }
+        self
     }
 
     /// Adds the error beneath. It must be safe to log; its text is not repeated in this one's.
@@ -234,23 +247,41 @@ impl ServerError {
             table: None,
             column: None,
             routine: None,
+            is_in_text: false,
         }
     }
 
-    /// The message without the values that class 22 (data exceptions) quotes.
-    fn loggable_message(&self) -> String {
-        if self.sqlstate.class() != "22" {
-            return self.message.clone();
-        }
-        let mut parts = self.message.splitn(2, '"');
-        let before = parts.next().unwrap_or_default();
-        match parts.next() {
-            None => before.to_owned(),
-            // From the first to the last quotation mark: a value may hold quotation marks of its own.
-            Some(rest) => {
-                let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
-                format!("{before}\"…\"{after}")
-            }
+    fn loggable(&self) -> String {
+        format!("{} ({})", self.loggable_message(), self.sqlstate)
+    }
+
+    /// The message if it can hold nothing but names and the server's own words; otherwise what the code means. Messages
+    /// of other kinds quote what they choke on, in ways that depend on the function and on the server's language.
+    fn loggable_message(&self) -> &str {
+        match (self.sqlstate.class(), self.sqlstate.as_str()) {
+            (_, "42601") => "syntax error",
+            // Names of what is there or is being made, never of what somebody asked for by a value.
+            (_, "42501" | "42701" | "42710" | "42P06" | "42P07") => &self.message,
+            ("3F" | "42", _) if self.is_in_text => &self.message,
+            ("3F", _) => "a schema does not exist",
+            (_, "42P01") => "a table does not exist",
+            (_, "42703") => "a column does not exist",
+            (_, "42704") => "an object does not exist",
+            (_, "42883") => "a function does not exist",
+            ("42", _) => "syntax error or access rule violation",
+            (_, "22001") => "a text is too long",
+            (_, "22003") => "a number is out of range",
+            (_, "22007" | "22008") => "not a date or time, or one out of range",
+            (_, "22012") => "division by zero",
+            (_, "22P02") => "a text cannot be read as a value of the type",
+            ("22", _) => "a value cannot be used",
+            ("P0", _) => "raised by a function",
+            (
+                "08" | "0A" | "0B" | "0L" | "0P" | "21" | "23" | "24" | "25" | "26" | "28" | "2B" | "2D"
+                | "34" | "3B" | "3D" | "40" | "44" | "53" | "54" | "55" | "57" | "58" | "XX",
+                _,
+            ) => &self.message,
+            _ => "an error of another kind",
         }
     }
 }
@@ -290,16 +321,34 @@ mod tests {
         };
         check(
             "22P02",
-            "invalid input syntax for type integer: \"hunter2\"",
-            "invalid input syntax for type integer: \"…\" (22P02)",
+            "invalid input syntax: \"hunter2\"",
+            "a text cannot be read as a value of the type (22P02)",
         );
-        check("22P02", "value \"a\"hunter2\" is out of range", "value \"…\" is out of range (22P02)");
-        check("22P02", "odd \"hunter2", "odd \"…\" (22P02)");
+        check("22P02", "Syntax für Typ: »hunter2«", "a text cannot be read as a value of the type (22P02)");
+        check(
+            "22008",
+            "date field value out of range: hunter2",
+            "not a date or time, or one out of range (22008)",
+        );
+        check("22023", "setseed parameter hunter2 is out of range", "a value cannot be used (22023)");
+        check("42601", "syntax error in tsquery: \"hunter2\"", "syntax error (42601)");
+        check("42P01", "relation \"hunter2\" does not exist", "a table does not exist (42P01)");
+        check("P0001", "not for hunter2", "raised by a function (P0001)");
+        check("ZZ123", "hunter2", "an error of another kind (ZZ123)");
         check(
             "23505",
             "duplicate key value violates unique constraint \"users_email_key\"",
             "duplicate key value violates unique constraint \"users_email_key\" (23505)",
         );
+    }
+
+    #[test]
+    fn names_from_the_text_of_the_statement_are_shown() {
+        let code = SqlState::new("42703").expect("code");
+        let mut server = ServerError::new(code, Severity::Error, "column \"zon\" does not exist");
+        server.is_in_text = true;
+        let error = Error::server_error(server, Phase::Execute);
+        assert_eq!(error.to_string(), "column \"zon\" does not exist (42703)");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a pool tells its observers, and the observer that writes it to the log.
 //!
-//! Observers are called on the caller's task and must not block.
+//! Observers are called on the caller's task and must neither block nor panic.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSqlOwned;
+use tokio_postgres::types::{FromSqlOwned, WasNull, WrongType};
 
 use crate::{Cause, Error, Phase, Result, Signal};
 
@@ -50,10 +50,11 @@ fn position<T: FromSqlOwned>(row: &Row, index: usize) -> Result<T> {
 }
 
 fn mismatch(column: &str, error: &tokio_postgres::Error) -> Error {
-    // The source names types only, never the value.
+    // Of the possible causes only these two are known to name types and no value.
     let reason = match std::error::Error::source(error) {
-        Some(source) => source.to_string(),
         None => error.to_string(),
+        Some(cause) if cause.is::<WrongType>() || cause.is::<WasNull>() => cause.to_string(),
+        Some(_) => "its value cannot be read".to_owned(),
     };
     let signal = Signal::new(Cause::UnexpectedResult, Phase::Execute);
     Error::new(signal, format!("cannot read {column}: {reason}"))

@@ -134,10 +134,12 @@ impl Server {
     /// Attaches to the server of the owner, if it is ready.
     fn attach(folder: &Folder) -> Result<Option<Self>, Error> {
         let Some(state) = State::read(folder) else { return Ok(None) };
-        let (Some(owner), Some(pid)) = (state.owner, state.postmaster) else { return Ok(None) };
-        let is_ready = PidFile::read(&folder.data()).is_some_and(|it| it.is_ready && it.pid == pid);
-        // The state may still be that of an owner who was killed.
-        if !is_ready || !process::is_alive(owner) || !process::is_alive(pid) {
+        let (Some(owner), Some(_)) = (state.owner, state.postmaster) else { return Ok(None) };
+        // Not by the process id of the state: somebody may have restarted the server by hand.
+        let ready = PidFile::read(&folder.data()).filter(|it| it.is_ready && it.port == Some(state.port));
+        let Some(PidFile { pid, .. }) = ready else { return Ok(None) };
+        // State and file may still be those of an owner who was killed.
+        if !process::is_alive(owner) || !process::serves(pid, &folder.data()) {
             return Ok(None);
         }
         let password = folder.password()?;

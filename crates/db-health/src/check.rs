@@ -47,10 +47,10 @@ impl Check {
         self
     }
 
-    /// The pause between two looks. Default 2 s.
+    /// The pause between two looks. Default 2 s; less than 1 ms counts as 1 ms.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = interval.max(Duration::from_millis(1));
         self
     }
 

@@ -17,7 +17,8 @@
 //! - A [`Probe`](db_core::Probe) looks once. A [`Check`] says how often, with which time limit, and whether the service
 //!   can live without the component.
 //! - A result is **damped**: it takes several failures in a row to become unhealthy, and several successes to recover.
-//! - A result has an **age**. One older than three intervals is unhealthy itself: the monitor hangs.
+//! - A result has an **age**. One older than three intervals and a time limit is unhealthy itself: the monitor
+//!   hangs.
 //! - [`ConnectionProbe`] keeps a connection of its own, so that a busy pool is not taken for a dead server.
 //!   [`ExecutorProbe`] goes through any [`Executor`](db_core::Executor), for example a pool of another crate.
 //! - [`view`] turns a [`Snapshot`] into JSON.

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::damper::Damper;
 use crate::{Check, Component, Snapshot};
 
-/// A result that is older than this many intervals is not believed any more.
+/// A result that is older than this many intervals, and the time limit of a look, is not believed any more.
 const STALE_AFTER: u32 = 3;
 
 /// Checks under way. Dropping it stops them.
@@ -127,9 +127,14 @@ impl Slot {
         let name = self.check.probe.name();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.as_ref().map(|look| look.reported);
-        if before.is_some_and(|before| before != look.reported) {
-            tracing::info!(target: "db::health", component = name, status = ?look.reported,
-                error = look.error, "health changed");
+        let error = look.error.as_deref();
+        match look.reported {
+            now if before == Some(now) => {}
+            Status::Unhealthy => tracing::warn!(target: "db::health", component = name, error, "unhealthy"),
+            now if before.is_some() => {
+                tracing::info!(target: "db::health", component = name, status = %now, "changed")
+            }
+            _ => {}
         }
         *last = Some(look);
     }
@@ -151,7 +156,8 @@ impl Slot {
             };
         };
         let age = look.ended.elapsed();
-        let is_stale = age > self.check.interval * STALE_AFTER;
+        let is_stale =
+            age > self.check.interval.saturating_mul(STALE_AFTER).saturating_add(self.check.timeout);
         let (status, reason) = if is_stale {
             (Status::Unhealthy, Some("stale"))
         } else {
@@ -222,10 +228,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_result_that_is_too_old_is_not_believed() {
-        let slow = Check::new(Hangs(AtomicU32::new(0))).timeout(Duration::from_secs(3_600));
-        let monitor = Monitor::start(vec![slow.interval(Duration::from_secs(1_000))]);
+        let check = Check::new(Hangs(AtomicU32::new(0))).interval(Duration::from_secs(10));
+        let monitor = Monitor::start(vec![check]);
         monitor.first_looks().await;
-        tokio::time::sleep(Duration::from_secs(3_001)).await;
+        monitor.stop();
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(status(&monitor), (Status::Healthy, None));
+        tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(status(&monitor), (Status::Unhealthy, Some("stale")));
     }
 

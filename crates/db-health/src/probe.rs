@@ -9,13 +9,21 @@ use db_core::{Error, Executor, Finding, Phase, Probe, Query, Result};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Config, NoTls};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Pings a server over one connection that is opened when needed and then kept: what it sees does not depend on how
 /// busy any pool is.
 pub struct ConnectionProbe {
     name: String,
     target: Config,
-    client: Mutex<Option<Client>>,
+    client: Mutex<Option<Connected>>,
+}
+
+/// A client with the task that drives it, which ends with it: a look that is given up on a server which answers nothing
+/// must not leave a socket behind.
+struct Connected {
+    client: Client,
+    _driver: AbortOnDropHandle<()>,
 }
 
 impl ConnectionProbe {
@@ -30,12 +38,14 @@ impl ConnectionProbe {
         Self { name: name.into(), target, client: Mutex::new(None) }
     }
 
-    async fn connect(&self) -> Result<Client> {
+    async fn connect(&self) -> Result<Connected> {
         let connected = self.target.connect(NoTls).await;
         let (client, connection) = connected.map_err(|error| Error::from_driver(&error, Phase::Connect))?;
-        // Ends with the client; an error reaches the client's caller as well.
-        tokio::spawn(connection);
-        Ok(client)
+        let driver = tokio::spawn(async move {
+            // An error reaches the client's caller as well.
+            connection.await.ok();
+        });
+        Ok(Connected { client, _driver: AbortOnDropHandle::new(driver) })
     }
 }
 
@@ -48,12 +58,12 @@ impl Probe for ConnectionProbe {
     async fn check(&self) -> Result<Finding> {
         let mut slot = self.client.lock().await;
         // Taken out while in use: a look that is given up halfway must not leave a connection that owes an answer.
-        let client = match slot.take().filter(|client| !client.is_closed()) {
-            Some(client) => client,
+        let connected = match slot.take().filter(|connected| !connected.client.is_closed()) {
+            Some(connected) => connected,
             None => self.connect().await?,
         };
-        let finding = ping(&client).await?;
-        *slot = Some(client);
+        let finding = ping(&connected.client).await?;
+        *slot = Some(connected);
         Ok(finding)
     }
 }

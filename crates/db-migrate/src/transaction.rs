@@ -126,7 +126,7 @@ async fn execute(client: &Client, script: &Script) -> Result<(), Failure> {
         Some(ErrorPosition::Original(position)) => Some(script.line_at(*position)),
         _ => script.line_of_statement(completed),
     });
-    Err(Failure { line, source: db_core::Error::from_driver(&error, Phase::Execute) })
+    Err(Failure { line, source: db_core::Error::from_driver(&error, Phase::Execute).without_parameters() })
 }
 
 /// What the session had set: a script may SET what it likes, and dumps made by `pg_dump` do.

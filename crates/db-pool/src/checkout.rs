@@ -11,11 +11,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::connector::{Connector, Failure, LastFailure};
 use crate::physical::Physical;
 use crate::pool::Shared;
-use crate::settings::{ConnectRetry, Settings};
+use crate::settings::{ConnectRetry, Settings, moment_after};
+
+/// At most this many callers wait for the store at once, and at most this many connections are opened at once, so that
+/// a restarted server is not met by a stampede.
+pub(crate) const AT_ONCE: usize = 2;
 
 /// How often a caller looks again for an idle connection. bb8 wakes its waiters one by one and keeps at most one
 /// wake-up for nobody, so two connections that come back at the same instant can wake one caller.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A connection out of the store.
+pub(crate) type Pooled = bb8::PooledConnection<'static, Connector>;
 
 impl ConnectRetry {
     fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
@@ -30,7 +37,7 @@ impl ConnectRetry {
 
 /// Opens a connection for a pool that has none yet.
 pub(crate) async fn connect_patiently(connector: &Connector, settings: &Settings) -> Result<Physical> {
-    let deadline = Instant::now() + settings.acquire_timeout;
+    let deadline = moment_after(settings.acquire_timeout);
     let mut delays = settings.connect_retry.delays();
     loop {
         match connector.open().await {
@@ -44,31 +51,60 @@ pub(crate) async fn connect_patiently(connector: &Connector, settings: &Settings
 }
 
 /// Gives the admitted caller a connection that is known to work.
-pub(crate) async fn checkout(
-    shared: &Arc<Shared>,
-    started: Instant,
+pub(crate) async fn checkout(shared: &Shared, started: Instant, deadline: Instant) -> Result<Pooled> {
+    let mut delays = shared.settings.connect_retry.delays();
+    while Instant::now() < deadline {
+        // Nobody overtakes those who wait for a connection to come back or to be opened.
+        let idle = if shared.is_anyone_waiting() { None } else { shared.pop_idle() };
+        let pooled = match idle {
+            Some(idle) => idle,
+            None => match timeout_at(deadline, wait(shared, &mut delays, deadline)).await {
+                Ok(waited) => waited?,
+                Err(_) => break,
+            },
+        };
+        if let Some(checked) = check(pooled, shared, deadline).await {
+            return Ok(checked);
+        }
+    }
+    Err(shared.timed_out(started.elapsed()))
+}
+
+/// Waits for a turn, then for a connection that comes back or is opened. At most as many wait in the store as may
+/// connect at once; the others stand in line.
+async fn wait(
+    shared: &Shared,
+    delays: &mut impl Iterator<Item = Duration>,
     deadline: Instant,
-) -> Result<bb8::PooledConnection<'static, Connector>> {
+) -> Result<Pooled> {
     let mut failures = shared.failures.clone();
     failures.mark_unchanged();
-    let mut delays = shared.settings.connect_retry.delays();
+    let turn = loop {
+        tokio::select! {
+            biased;
+            // The semaphore is never closed.
+            turn = shared.turns.acquire() => break turn.ok(),
+            // What is wrong with the server concerns everybody in line.
+            failure = next_failure(&mut failures) => {
+                pause_after(&failure, delays, deadline)?;
+            }
+        }
+    };
     loop {
         // Waiting on the store makes it open a connection when none is idle.
         tokio::select! {
             biased;
             got = shared.store.get_owned() => {
-                if let Ok(physical) = got
-                    && let Some(checked) = check(physical, shared, deadline).await
-                {
-                    return Ok(checked);
+                if let Ok(pooled) = got {
+                    drop(turn);
+                    return Ok(pooled);
                 }
             }
             failure = next_failure(&mut failures) => {
-                let pause = pause_after(&failure, &mut delays, deadline)?;
+                let pause = pause_after(&failure, delays, deadline)?;
                 wait_for_idle(shared, pause).await;
             }
             () = sleep(LOOK_AGAIN) => {}
-            () = sleep_until(deadline) => return Err(shared.timed_out(started.elapsed())),
         }
     }
 }
@@ -110,25 +146,21 @@ async fn wait_for_idle(shared: &Shared, pause: Duration) {
 }
 
 /// Gives the connection on if it may be used; otherwise it is closed on the way out.
-async fn check(
-    mut physical: bb8::PooledConnection<'static, Connector>,
-    shared: &Shared,
-    deadline: Instant,
-) -> Option<bb8::PooledConnection<'static, Connector>> {
-    physical.discard = physical.worn_out();
-    if physical.discard.is_some() {
+async fn check(mut pooled: Pooled, shared: &Shared, deadline: Instant) -> Option<Pooled> {
+    pooled.discard = pooled.worn_out();
+    if pooled.discard.is_some() {
         return None;
     }
     let settings = &shared.settings;
-    if physical.idle_since.elapsed() >= settings.check_after {
+    if pooled.idle_since.elapsed() >= settings.check_after {
         // Until the server has answered it counts as broken, so that a check which is given up closes it.
-        physical.discard = Some(CloseReason::Broken);
-        let limit = deadline.min(Instant::now() + settings.check_timeout);
-        let answered = timeout_at(limit, physical.client.check_connection()).await;
+        pooled.discard = Some(CloseReason::Broken);
+        let limit = deadline.min(moment_after(settings.check_timeout));
+        let answered = timeout_at(limit, pooled.client.check_connection()).await;
         if !matches!(answered, Ok(Ok(()))) {
             return None;
         }
-        physical.discard = None;
+        pooled.discard = None;
     }
-    Some(physical)
+    Some(pooled)
 }

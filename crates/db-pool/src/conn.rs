@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use db_core::{Error, Executor, Params, Phase, Released, Result, RowStream};
+use db_core::{Cause, Error, Executor, Params, Phase, Released, Result, RowStream, Signal};
 use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
 use crate::Tx;
 use crate::connector::Connector;
 use crate::pool::Shared;
-use crate::release::{Held, Left};
+use crate::release::{Held, Left, Place};
 
 /// A connection of its own for one caller; it goes back when it is dropped.
 ///
@@ -32,19 +31,22 @@ pub struct Conn {
     unfinished: Unfinished,
     /// Whether a transaction is, or may be, open.
     in_transaction: AtomicBool,
+    /// Whether a transaction was dropped in its middle: nothing more may run here.
+    is_abandoned: bool,
 }
 
 impl Conn {
     pub(crate) fn new(
         physical: bb8::PooledConnection<'static, Connector>,
-        permit: OwnedSemaphorePermit,
+        place: Place,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
-            held: Some(Held::new(physical, permit, shared)),
+            held: Some(Held::new(physical, place, shared)),
             acquired: Instant::now(),
             unfinished: Unfinished::default(),
             in_transaction: AtomicBool::new(false),
+            is_abandoned: false,
         }
     }
 
@@ -56,7 +58,8 @@ impl Conn {
     /// error of COMMIT whose [outcome](Error::outcome) is `Unknown` must not be taken for a rollback.
     ///
     /// # Cancel safety
-    /// Dropping the future rolls back, except during COMMIT, where the outcome is unknown.
+    /// A future that is dropped commits nothing, except during COMMIT, where the outcome is unknown. The connection takes
+    /// no further statement; the rollback follows when it is given back.
     pub async fn tx<T, F>(&mut self, body: F) -> Result<T>
     where
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
@@ -95,11 +98,30 @@ impl Conn {
         Ok(until_the_end(self, statement, rows))
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        match &self.held {
+    /// The driver's client, if something may be sent on it: what is not sent has no unknown outcome.
+    pub(crate) fn usable(&self, phase: Phase) -> Result<&Client> {
+        let client = match &self.held {
             Some(held) => &held.physical.client,
             None => unreachable!("a connection is held until it is dropped"),
+        };
+        if self.is_abandoned {
+            let message = "a transaction on this connection was abandoned: give it back and acquire another";
+            return Err(Error::new(Signal::new(Cause::Misuse, phase), message));
         }
+        if client.is_closed() {
+            return Err(Error::new(Signal::new(Cause::Unsent, phase), "the connection is closed"));
+        }
+        Ok(client)
+    }
+
+    /// Whether a statement was begun whose end was not seen.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.unfinished.any()
+    }
+
+    /// Notes that a transaction was dropped in its middle.
+    pub(crate) fn abandon(&mut self) {
+        self.is_abandoned = true;
     }
 
     pub(crate) fn set_in_transaction(&self, in_transaction: bool) {
@@ -126,9 +148,10 @@ impl Conn {
         sql: &str,
         params: Params<'_>,
     ) -> Result<(Statement, tokio_postgres::RowStream)> {
+        let client = self.usable(Phase::Execute)?;
         self.note(sql);
         let statement = self.unfinished.begin();
-        match self.client().query_raw(sql, params.iter().copied()).await {
+        match client.query_raw(sql, params.iter().copied()).await {
             Ok(rows) => Ok((statement, rows)),
             Err(error) => {
                 statement.end();
@@ -141,8 +164,9 @@ impl Conn {
 #[async_trait]
 impl Executor for Conn {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        let client = self.usable(Phase::Execute)?;
         self.note(sql);
-        self.run(self.client().fetch(sql, params)).await
+        self.run(client.fetch(sql, params)).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
@@ -151,14 +175,18 @@ impl Executor for Conn {
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        let client = self.usable(Phase::Execute)?;
         self.note(sql);
-        self.run(Executor::execute(self.client(), sql, params)).await
+        self.run(Executor::execute(client, sql, params)).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
+        let client = self.usable(Phase::Execute)?;
         // Any of several statements may be a BEGIN.
-        self.set_in_transaction(true);
-        self.run(self.client().batch(sql)).await
+        if contains_begin(sql) {
+            self.set_in_transaction(true);
+        }
+        self.run(client.batch(sql)).await
     }
 }
 
@@ -176,16 +204,21 @@ impl Drop for Conn {
         let about = &shared.about;
         about.observer.released(&Released::new(&about.pool, self.acquired.elapsed()));
         held.release(left);
-        shared.check_use();
     }
 }
 
 /// Whether a single statement may open a transaction. A comment in front hides the first word; better once too often.
 fn may_begin(sql: &str) -> bool {
-    let sql = sql.trim_start();
+    let sql = sql.trim_start_matches(|c: char| c.is_whitespace() || c == ';' || c == '(');
     let starts_with =
         |word: &str| sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     ["begin", "start", "--", "/*"].into_iter().any(starts_with)
+}
+
+/// Whether several statements may open a transaction; a rollback for nothing costs a round trip and a warning.
+fn contains_begin(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    sql.contains("begin") || sql.contains("start")
 }
 
 impl fmt::Debug for Conn {
@@ -250,6 +283,7 @@ mod tests {
         let check = |sql, expect| assert_eq!(may_begin(sql), expect, "{sql:?}");
         check("BEGIN", true);
         check("  start TRANSACTION", true);
+        check(";; BEGIN", true);
         check("-- hidden\nBEGIN", true);
         check("SELECT 1", false);
         check("", false);

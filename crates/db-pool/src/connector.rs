@@ -1,6 +1,5 @@
 //! Opens connections for bb8, under one deadline, and publishes every failure to whoever waits for a connection.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +12,9 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 use tokio_util::task::TaskTracker;
 
+use crate::checkout::AT_ONCE;
 use crate::physical::{About, Physical};
 use crate::settings::Settings;
-
-/// At most this many connections are opened at once, so that a restarted server is not met by a stampede.
-const CONNECTS_AT_ONCE: usize = 2;
 
 /// The last failure to connect. The watch's own version tells one failure from the next.
 pub(crate) type LastFailure = Option<Arc<Failure>>;
@@ -46,7 +43,7 @@ impl Connector {
             settings,
             about,
             failures: watch::Sender::new(None),
-            turns: Semaphore::new(CONNECTS_AT_ONCE),
+            turns: Semaphore::new(AT_ONCE),
             drivers,
         }
     }
@@ -55,39 +52,74 @@ impl Connector {
         self.failures.subscribe()
     }
 
-    /// Opens one connection. A panic below is an error: bb8 would lose the slot for good.
+    /// Opens one connection. A panic below, an observer's included, is an error: bb8 would lose the slot for good.
     pub(crate) async fn open(&self) -> Result<Physical, Arc<Failure>> {
+        match AssertUnwindSafe(self.open_unguarded()).catch_unwind().await {
+            Ok(opened) => opened,
+            Err(_) => Err(self.publish(Failure {
+                // The panic's own text is not ours to log.
+                error: Error::new(
+                    Signal::new(Cause::Defect, Phase::Connect),
+                    format!("{}: a panic", self.what()),
+                ),
+                is_transient: false,
+            })),
+        }
+    }
+
+    async fn open_unguarded(&self) -> Result<Physical, Arc<Failure>> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await.ok();
+        if self.is_closing() {
+            return Err(self.closing());
+        }
         let started = Instant::now();
-        let attempt = AssertUnwindSafe(timeout(self.settings.connect_timeout, self.connect())).catch_unwind();
-        let failure = match attempt.await {
-            Ok(Ok(Ok(physical))) => {
-                let About { pool, endpoint, observer } = &*self.about;
+        let About { pool, endpoint, observer } = &*self.about;
+        let failure = match timeout(self.settings.connect_timeout, self.connect()).await {
+            Ok(Ok(_)) if self.is_closing() => return Err(self.closing()),
+            Ok(Ok(physical)) => {
                 observer.connected(&Connected::new(pool, endpoint, started.elapsed()));
+                self.failures.send_replace(None);
                 return Ok(physical);
             }
-            Ok(Ok(Err(error))) => self.failure(&error),
-            Ok(Err(_)) => self.timed_out(),
-            Err(panic) => self.panicked(&*panic),
+            Ok(Err(error)) => self.failure(&error),
+            Err(_) => self.timed_out(),
         };
-        let failure = Arc::new(failure);
-        let About { pool, endpoint, observer } = &*self.about;
+        if self.is_closing() {
+            // Nobody is left to be told that the server went away meanwhile.
+            return Err(self.closing());
+        }
+        let failure = self.publish(failure);
         observer.connect_failed(&ConnectFailed::new(pool, endpoint, &failure.error));
-        self.failures.send_replace(Some(Arc::clone(&failure)));
         Err(failure)
+    }
+
+    fn publish(&self, failure: Failure) -> Arc<Failure> {
+        let failure = Arc::new(failure);
+        self.failures.send_replace(Some(Arc::clone(&failure)));
+        failure
+    }
+
+    /// Closing the pool begins by closing the tracker of its drivers.
+    fn is_closing(&self) -> bool {
+        self.drivers.is_closed()
+    }
+
+    fn closing(&self) -> Arc<Failure> {
+        let error = Error::new(Signal::new(Cause::PoolClosed, Phase::Acquire), "the pool is closed");
+        Arc::new(Failure { error, is_transient: false })
     }
 
     async fn connect(&self) -> Result<Physical, tokio_postgres::Error> {
         let (client, connection) = self.target.connect(NoTls).await?;
         let about = Arc::clone(&self.about);
-        self.drivers.spawn(async move {
+        let driver = self.drivers.spawn(async move {
             if let Err(error) = connection.await {
                 let error = Error::from_driver(&error, Phase::Execute);
                 tracing::debug!(target: "db::pool", pool = about.pool, %error, "connection ended");
             }
         });
-        Ok(Physical::new(client, &self.settings, Arc::clone(&self.about)))
+        Ok(Physical::new(client, driver.abort_handle(), &self.settings, Arc::clone(&self.about)))
     }
 
     fn failure(&self, error: &tokio_postgres::Error) -> Failure {
@@ -101,17 +133,6 @@ impl Connector {
         let message = format!("{}: no answer within {:?}", self.what(), self.settings.connect_timeout);
         let error = Error::new(Signal::new(Cause::Unreachable, Phase::Connect), message);
         Failure { error, is_transient: true }
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) -> Failure {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        let message = format!("{}: the driver panicked: {text}", self.what());
-        let error = Error::new(Signal::new(Cause::Defect, Phase::Connect), message);
-        Failure { error, is_transient: false }
     }
 
     fn what(&self) -> String {
@@ -148,8 +169,8 @@ impl std::fmt::Debug for Failure {
 fn with_session_settings(mut target: Config, settings: &Settings) -> Config {
     let mut options = format!(
         "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
-        settings.statement_timeout.as_millis(),
-        settings.idle_in_transaction_timeout.as_millis(),
+        millis(settings.statement_timeout),
+        millis(settings.idle_in_transaction_timeout),
     );
     if let Some(given) = target.get_options() {
         options = format!("{options} {given}");
@@ -165,10 +186,16 @@ fn with_session_settings(mut target: Config, settings: &Settings) -> Config {
     target
 }
 
+/// Whole milliseconds; what is shorter but not zero must not become zero, which means "off".
+fn millis(limit: Duration) -> u128 {
+    if limit.is_zero() { 0 } else { limit.as_millis().max(1) }
+}
+
 /// A wrong host name is not worth waiting for. The driver reports it as an I/O error without a code.
 fn is_name_resolution(error: &tokio_postgres::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|error| error.to_string().contains("lookup address"))
+    let text = source.map(ToString::to_string).unwrap_or_default();
+    text.contains("lookup address") && !text.contains("Temporary failure")
 }
 
 /// `host:port` of the first server of a connection string, for messages.
@@ -176,6 +203,8 @@ fn is_name_resolution(error: &tokio_postgres::Error) -> bool {
 pub fn endpoint(target: &Config) -> String {
     let port = target.get_ports().first().copied().unwrap_or(5432);
     match target.get_hosts().first() {
+        // A password with a bare `@` ends at the first one, and its rest is taken for a part of the host.
+        Some(Host::Tcp(host)) if host.contains('@') => format!("***:{port}"),
         Some(Host::Tcp(host)) if host.contains(':') => format!("[{host}]:{port}"),
         Some(Host::Tcp(host)) => format!("{host}:{port}"),
         #[cfg(unix)]
@@ -209,5 +238,6 @@ mod tests {
         check("postgres://127.0.0.1:6543/d", "127.0.0.1:6543");
         check("host=/run/postgresql dbname=d", "/run/postgresql:5432");
         check("hostaddr=10.0.0.1 dbname=d", "10.0.0.1:5432");
+        check("postgres://app:pa@hunter2@localhost/d", "***:5432");
     }
 }

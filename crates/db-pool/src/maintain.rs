@@ -1,5 +1,5 @@
-//! Upkeep in the background: closes what nobody needs, down to the minimum, and fills up to it. It never makes a caller
-//! wait: it takes only connections and places that are free this instant.
+//! Upkeep in the background: closes what nobody needs, down to the minimum, and fills up to it. It takes only connections
+//! and places that are free this instant.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn expire(shared: &Shared) {
         let is_unneeded = open > min && now - physical.idle_since >= shared.settings.idle_timeout;
         physical.discard = physical.worn_out().or(is_unneeded.then_some(CloseReason::Idle));
         if physical.discard.is_some() {
-            open -= 1;
+            open = open.saturating_sub(1);
         } else {
             kept.push((physical, permit));
         }
@@ -49,15 +49,16 @@ fn expire(shared: &Shared) {
     while kept.pop().is_some() {}
 }
 
-/// Opens connections up to the minimum, one after the other; a failure is left for the next round.
+/// Opens connections up to the minimum, one after the other; a failure is left for the next round. It holds a place for
+/// that time, so that callers open one less. Only when the store is opening one for a caller who gave up can there be one
+/// more than the maximum, for as long as it takes the store to refuse it.
 async fn fill(shared: &Shared) {
     let min = shared.settings.min.min(shared.max);
-    // With a permit, so that it and the callers together never open more than the maximum.
     while shared.store.state().connections < min
         && let Some(_permit) = shared.gate.try_admit()
     {
         let Ok(physical) = shared.store.dedicated_connection().await else { return };
-        if shared.store.add(physical).is_err() {
+        if shared.gate.is_closed() || shared.store.add(physical).is_err() {
             return;
         }
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use db_core::{CloseReason, Closed, ConnectionState, Observer};
 use rand::RngExt;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, moment_after};
 
 /// A connection to the server.
 pub(crate) struct Physical {
@@ -16,6 +17,8 @@ pub(crate) struct Physical {
     pub(crate) idle_since: Instant,
     /// Set when it must not be used again.
     pub(crate) discard: Option<CloseReason>,
+    /// The task that drives the connection. Left alone it ends with the client, once the server has answered what it owes.
+    driver: AbortHandle,
     in_use: bool,
     born: Instant,
     expires: Instant,
@@ -31,15 +34,16 @@ pub(crate) struct About {
 }
 
 impl Physical {
-    pub(crate) fn new(client: Client, settings: &Settings, about: Arc<About>) -> Self {
+    pub(crate) fn new(client: Client, driver: AbortHandle, settings: &Settings, about: Arc<About>) -> Self {
         let now = Instant::now();
         Self {
             client,
+            driver,
             idle_since: now,
             discard: None,
             in_use: false,
             born: now,
-            expires: now + jittered(settings.max_lifetime),
+            expires: jittered(settings.max_lifetime),
             uses_left: settings.max_uses,
             about,
         }
@@ -56,7 +60,8 @@ impl Physical {
         self.idle_since = Instant::now();
         if self.discard.is_none() {
             self.discard = self.worn_out();
-            self.in_use = false;
+            // What broke did so in the caller's hands.
+            self.in_use = self.discard == Some(CloseReason::Broken);
         }
     }
 
@@ -74,9 +79,10 @@ impl Physical {
     }
 }
 
-/// Between 90 % and 110 % of `lifetime`.
-fn jittered(lifetime: Duration) -> Duration {
-    lifetime.mul_f64(rand::rng().random_range(0.9..1.1))
+/// When a connection of that lifetime is replaced: after 90 % to 110 % of it.
+fn jittered(lifetime: Duration) -> Instant {
+    let percent = rand::rng().random_range(90..=110);
+    moment_after(lifetime.checked_mul(percent).map_or(lifetime, |lifetime| lifetime / 100))
 }
 
 impl Drop for Physical {
@@ -84,6 +90,10 @@ impl Drop for Physical {
         let About { pool, endpoint, observer } = &*self.about;
         let reason = self.discard.unwrap_or(CloseReason::PoolClosed);
         let state = if self.in_use { ConnectionState::InUse } else { ConnectionState::Idle };
+        if matches!(reason, CloseReason::Broken | CloseReason::Unclean) {
+            // A server that answers nothing would keep the task, and the socket, for ever.
+            self.driver.abort();
+        }
         observer.closed(&Closed::new(pool, endpoint, reason, state, self.born.elapsed()));
     }
 }

@@ -12,22 +12,25 @@ use db_core::{
 };
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Config, Row};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::checkout::AT_ONCE;
 use crate::connector::{Connector, LastFailure, endpoint};
 use crate::gate::{Gate, Refused};
 use crate::physical::About;
+use crate::release::Place;
 use crate::server::ServerInfo;
+use crate::settings::moment_after;
 use crate::{Conn, Settings, Stats, Tx, checkout, maintain};
 
 /// Connections to one PostgreSQL server. Cheap to clone; all clones are one pool.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
-    _maintenance: Arc<AbortOnDropHandle<()>>,
+    maintenance: Arc<AbortOnDropHandle<()>>,
 }
 
 /// What the pool, its connections and its maintenance have in common.
@@ -38,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) store: bb8::Pool<Connector>,
     pub(crate) failures: watch::Receiver<LastFailure>,
     pub(crate) max: u32,
+    /// Turns for those who were admitted and find nothing idle, first come, first served.
+    pub(crate) turns: Semaphore,
     pub(crate) runtime: Handle,
     /// One token for each connection with a caller.
     pub(crate) checkouts: TaskTracker,
@@ -117,6 +122,7 @@ impl Pool {
             store,
             failures,
             max,
+            turns: Semaphore::new(AT_ONCE),
             runtime: Handle::current(),
             checkouts: TaskTracker::new(),
             drivers,
@@ -124,7 +130,7 @@ impl Pool {
             is_use_high: AtomicBool::new(false),
         });
         let maintenance = tokio::spawn(maintain::run(Arc::downgrade(&shared)));
-        Ok(Self { shared, _maintenance: Arc::new(AbortOnDropHandle::new(maintenance)) })
+        Ok(Self { shared, maintenance: Arc::new(AbortOnDropHandle::new(maintenance)) })
     }
 
     /// Acquires a connection, waiting for at most the acquire time-out.
@@ -136,7 +142,7 @@ impl Pool {
     /// # Cancel safety
     /// Dropping the future gives up the place in the queue and nothing else.
     pub async fn acquire(&self) -> Result<Conn> {
-        self.acquire_until(Instant::now() + self.shared.settings.acquire_timeout).await
+        self.acquire_until(moment_after(self.shared.settings.acquire_timeout)).await
     }
 
     /// [`Pool::acquire`] with a deadline of the caller's.
@@ -151,8 +157,9 @@ impl Pool {
         let started = Instant::now();
         let acquired = async {
             let permit = shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
-            let physical = checkout::checkout(shared, started, deadline).await?;
-            Ok(Conn::new(physical, permit, Arc::clone(shared)))
+            let place = Place::new(permit, &shared.checkouts);
+            let pooled = checkout::checkout(shared, started, deadline).await?;
+            Ok(Conn::new(pooled, place, Arc::clone(shared)))
         };
         let About { pool, observer, .. } = &*shared.about;
         match acquired.await {
@@ -244,16 +251,18 @@ impl Pool {
     /// Dropping the future leaves the pool closed to new callers; calling again goes on.
     pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
         let started = Instant::now();
-        let deadline = started + limit;
+        let deadline = moment_after(limit);
         let shared = &self.shared;
+        self.maintenance.abort();
         shared.gate.close();
+        // From here on nothing is opened, and what was being opened is not kept.
+        shared.drivers.close();
         shared.checkouts.close();
-        let finished = timeout_at(deadline, shared.checkouts.wait()).await;
-        shared.empty_store();
-        if finished.is_err() {
+        if timeout_at(deadline, shared.checkouts.wait()).await.is_err() {
+            shared.empty_store();
             return Err(CloseError { in_use: shared.checkouts.len(), waited: started.elapsed() });
         }
-        shared.drivers.close();
+        shared.empty_store();
         // What remains is the farewell of idle connections; a server that does not answer it is not waited for.
         timeout_at(deadline, shared.drivers.wait()).await.ok();
         Ok(())
@@ -277,6 +286,11 @@ impl Shared {
         observer.high_use(&HighUse::new(pool, in_use, self.max, waiting));
     }
 
+    /// Whether somebody who was admitted still waits for a connection.
+    pub(crate) fn is_anyone_waiting(&self) -> bool {
+        self.turns.available_permits() < AT_ONCE
+    }
+
     /// An idle connection, if there is one this instant.
     pub(crate) fn pop_idle(&self) -> Option<bb8::PooledConnection<'static, Connector>> {
         if self.store.state().idle_connections == 0 {
@@ -292,10 +306,15 @@ impl Shared {
             "timed out waiting for a connection ({:.1} s, {in_use} of {max} in use, {waiting} waiting)",
             waited.as_secs_f64()
         );
+        let mut cause = Cause::PoolBusy;
         if let Some(failure) = &*self.failures.borrow() {
             message = format!("{message}; last connect error: {}", failure.error);
+            cause = Cause::Unreachable;
+        } else if self.store.state().connections < max {
+            message = format!("{message}; no further connection could be opened in time");
+            cause = Cause::Unreachable;
         }
-        Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), message).with_wait(Wait {
+        Error::new(Signal::new(cause, Phase::Acquire), message).with_wait(Wait {
             waited,
             in_use,
             max,

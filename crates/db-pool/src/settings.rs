@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -96,6 +98,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// A moment that far from now; a time too long to count is for ever, which a century is.
+pub(crate) fn moment_after(duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + duration.min(CENTURY)
 }
 
 impl Default for Settings {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal, SqlState};
+use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Severity, Signal, SqlState};
 use futures_util::StreamExt;
 use tokio_postgres::Row;
 
@@ -13,67 +13,99 @@ use crate::Conn;
 #[derive(Debug)]
 pub struct Tx<'c> {
     conn: &'c mut Conn,
-    /// The error of the server that has aborted the transaction.
+    /// The first error of the server: it has aborted the transaction, unless somebody went back to a savepoint.
     first_error: Mutex<Option<Error>>,
+    is_over: bool,
 }
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(conn: &'c mut Conn) -> Result<Self> {
-        // Like every batch it marks the connection before anything is sent: a future that is dropped in between must not
-        // leave an open transaction behind.
-        conn.batch("BEGIN").await?;
-        Ok(Self { conn, first_error: Mutex::new(None) })
+        // Like every BEGIN it marks the connection before anything is sent. From here on a future that is dropped leaves
+        // the connection abandoned.
+        let tx = Self { conn, first_error: Mutex::new(None), is_over: false };
+        tx.conn.batch("BEGIN").await?;
+        Ok(tx)
     }
 
-    pub(crate) async fn commit(self) -> Result<()> {
-        let first_error = self.error().take();
-        if let Some(first) = first_error {
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        if self.conn.has_unfinished() {
+            // It may still fail, and the server answers the COMMIT of a failed transaction as if all were well.
+            let message = "not committed: a statement of the transaction was abandoned before its end";
+            return Err(Error::new(Signal::new(Cause::Misuse, Phase::Commit), message));
+        }
+        if self.is_aborted().await? {
+            let first = self.error().take();
             self.rollback().await;
-            return Err(first.context("the transaction was rolled back"));
+            let aborted =
+                || Error::new(Signal::server(SqlState::IN_FAILED_TRANSACTION, Phase::Commit), "aborted");
+            return Err(first.unwrap_or_else(aborted).context("the transaction was rolled back"));
         }
-        let client = self.conn.client();
-        if client.is_closed() {
-            let signal = Signal::new(Cause::Unsent, Phase::Commit);
-            return Err(Error::new(signal, "the connection was lost before COMMIT was sent"));
-        }
+        let client = self.conn.usable(Phase::Commit)?;
         match self.conn.run(client.batch_execute("COMMIT")).await {
             Ok(()) => {
-                self.conn.set_in_transaction(false);
+                self.end();
                 Ok(())
             }
-            Err(error) => Err(Error::from_driver(&error, Phase::Commit).context("commit")),
-        }
-    }
-
-    /// Rolls back. When that fails it is tried once more as the connection goes back, which closes it otherwise.
-    pub(crate) async fn rollback(self) {
-        if self.conn.batch("ROLLBACK").await.is_ok() {
-            self.conn.set_in_transaction(false);
-        }
-    }
-
-    /// Remembers the error that aborted the transaction, and reports it in place of "the transaction is aborted".
-    fn note<T>(&self, result: Result<T>) -> Result<T> {
-        let mut first = self.error();
-        match result {
-            Ok(value) => {
-                // The server runs nothing in an aborted transaction: somebody went back to a savepoint.
-                *first = None;
-                Ok(value)
+            Err(error) => {
+                let error = Error::from_driver(&error, Phase::Commit).context("commit");
+                if error.server().is_some_and(|server| server.severity == Severity::Error) {
+                    self.end();
+                }
+                Err(error)
             }
-            Err(error) => Err(match (&*first, error.sqlstate()) {
+        }
+    }
+
+    /// Rolls back. What cannot be, because something is still under way, is rolled back as the connection goes back.
+    pub(crate) async fn rollback(mut self) {
+        if !self.conn.has_unfinished() && self.conn.batch("ROLLBACK").await.is_ok() {
+            self.end();
+        }
+    }
+
+    /// Asks the server when there is reason to: after an error the transaction is aborted, but for a savepoint.
+    async fn is_aborted(&self) -> Result<bool> {
+        if self.error().is_none() {
+            return Ok(false);
+        }
+        match self.conn.fetch("SELECT 1", &[]).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.sqlstate() == Some(SqlState::IN_FAILED_TRANSACTION) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The session is in no transaction any more.
+    fn end(&mut self) {
+        self.is_over = true;
+        self.conn.set_in_transaction(false);
+    }
+
+    /// Remembers the first error, and reports it in place of "the transaction is aborted".
+    fn note<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            let mut first = self.error();
+            match (&*first, error.sqlstate()) {
                 (Some(first), Some(SqlState::IN_FAILED_TRANSACTION)) => first.duplicate(),
                 (None, Some(_)) => {
                     *first = Some(error.duplicate());
                     error
                 }
                 _ => error,
-            }),
-        }
+            }
+        })
     }
 
     fn error(&self) -> MutexGuard<'_, Option<Error>> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.conn.abandon();
+        }
     }
 }
 

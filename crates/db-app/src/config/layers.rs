@@ -8,11 +8,20 @@ use serde::{Serialize, Serializer};
 use super::{ConfigError, Variable, variables};
 
 /// Raw values by source, the strongest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Layers {
     environment: BTreeMap<String, String>,
     dot_env: BTreeMap<String, String>,
-    file: BTreeMap<String, String>,
+    file: BTreeMap<String, Entry>,
+    file_name: String,
+}
+
+/// An entry of `db.toml`, by the name of its variable.
+#[derive(Clone)]
+struct Entry {
+    /// As it is written there.
+    key: String,
+    value: String,
 }
 
 /// Where a value comes from, the strongest first.
@@ -42,17 +51,21 @@ pub(crate) struct Raw<'a> {
 impl Layers {
     /// Reads the environment of the process and the files of the current folder.
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        let environment: BTreeMap<_, _> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        // The file of local work must not leak into production.
-        let is_production = environment.get("DB_ENV").is_some_and(|value| value == "production");
-        let dot_env = if is_production { BTreeMap::new() } else { read_dot_env(Path::new(".env"))? };
-        let file = match environment.get("DB_CONFIG_FILE") {
-            Some(path) => read_toml(Path::new(path), true)?,
-            None => read_toml(Path::new("db.toml"), false)?,
+        let environment = read_environment()?;
+        let (file_name, file) = match environment.get("DB_CONFIG_FILE").filter(|path| !path.is_empty()) {
+            Some(path) => (path.clone(), read_toml(Path::new(path), true)?),
+            None => ("db.toml".to_owned(), read_toml(Path::new("db.toml"), false)?),
         };
-        Ok(Self { environment, dot_env, file })
+        // The file of local work must not leak into production.
+        let kind = environment.get("DB_ENV").filter(|kind| !kind.is_empty());
+        let kind = kind.or_else(|| file.get("DB_ENV").map(|entry| &entry.value));
+        let is_production = kind.is_some_and(|kind| kind == "production");
+        let dot_env = if is_production { BTreeMap::new() } else { read_dot_env(Path::new(".env"))? };
+        if dot_env.get("DB_ENV").is_some_and(|kind| kind == "production") && kind.is_none() {
+            let line = "DB_ENV=production (.env): in production .env is not read; set it in the environment";
+            return Err(error(line.to_owned()));
+        }
+        Ok(Self { environment, dot_env, file, file_name })
     }
 
     /// Sets a variable as the environment would.
@@ -74,40 +87,60 @@ impl Layers {
     /// # Errors
     /// When it is not TOML, or a value is a table or a list.
     pub fn with_file(mut self, text: &str) -> Result<Self, ConfigError> {
-        self.file = parse_toml("db.toml", text)?;
+        self.file_name = "db.toml".to_owned();
+        self.file = parse_toml(&self.file_name, text)?;
         Ok(self)
     }
 
     /// The value in force: the strongest source that sets the variable under any of its names. An empty value counts as
     /// not set.
     pub(crate) fn find(&self, variable: &Variable) -> Option<Raw<'_>> {
-        let sources = [
-            (Source::Environment, &self.environment),
-            (Source::DotEnv, &self.dot_env),
-            (Source::File, &self.file),
-        ];
-        sources.into_iter().find_map(|(source, values)| {
+        [Source::Environment, Source::DotEnv, Source::File].into_iter().find_map(|source| {
             std::iter::once(&variable.name).chain(variable.aliases).find_map(|name| {
-                let value = values.get(*name).filter(|value| !value.is_empty())?;
+                let value = self.get(source, name).filter(|value| !value.is_empty())?;
                 Some(Raw { name, value, source })
             })
         })
     }
 
-    /// A line for each name that looks like a variable of ours and is none.
+    fn get(&self, source: Source, name: &str) -> Option<&str> {
+        match source {
+            Source::Environment => self.environment.get(name).map(String::as_str),
+            Source::DotEnv => self.dot_env.get(name).map(String::as_str),
+            Source::File => self.file.get(name).map(|entry| entry.value.as_str()),
+            Source::Preset | Source::Default => None,
+        }
+    }
+
+    /// A line for each name that is meant for us and that we do not know: all that begin with `DB_`, and every key of
+    /// `db.toml`.
     pub(crate) fn unknown_names(&self) -> Vec<String> {
-        let environment = self.environment.keys().map(|name| (name, Source::Environment));
-        let dot_env = self.dot_env.keys().map(|name| (name, Source::DotEnv));
-        let file = self.file.keys().map(|name| (name, Source::File));
+        let is_ours = |name: &&String| name.starts_with("DB_") && !variables::is_known(name);
+        let environment = self.environment.keys().filter(is_ours).map(|name| (name, name, "environment"));
+        let dot_env = self.dot_env.keys().filter(is_ours).map(|name| (name, name, ".env"));
+        let is_no_setting =
+            |name: &String| !variables::is_known(name) || variables::OTHERS.contains(&name.as_str());
+        let file = self.file.iter().filter(|(name, _)| is_no_setting(name));
+        let file = file.map(|(name, entry)| (&entry.key, name, self.file_name.as_str()));
         environment
             .chain(dot_env)
             .chain(file)
-            .filter(|(name, _)| name.starts_with("DB_") && !variables::is_known(name))
-            .map(|(name, source)| match variables::nearest(name) {
-                Some(nearest) => format!("{name} ({source}) is not known; did you mean {nearest}?"),
-                None => format!("{name} ({source}) is not known; `db config` lists what is"),
+            .map(|(written, name, source)| match variables::nearest(name) {
+                Some(nearest) => format!("{written} ({source}) is not known; did you mean {nearest}?"),
+                None => format!("{written} ({source}) is not known; `db config` lists what is"),
             })
             .collect()
+    }
+}
+
+/// Names only: values may be secret.
+impl std::fmt::Debug for Layers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layers")
+            .field("environment", &self.environment.keys())
+            .field("dot_env", &self.dot_env.keys())
+            .field("file", &self.file.keys())
+            .finish()
     }
 }
 
@@ -129,36 +162,62 @@ impl Serialize for Source {
     }
 }
 
-fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let entries = match dotenvy::from_path_iter(path) {
-        Ok(entries) => entries,
-        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
-        Err(_) => return Err(error(format!("{}: cannot be read", path.display()))),
-    };
+fn read_environment() -> Result<BTreeMap<String, String>, ConfigError> {
     let mut values = BTreeMap::new();
-    for entry in entries {
-        // The parser's own message quotes the line, which may hold a secret.
-        let position = values.len() + 1;
-        let (name, value) = entry.map_err(|_| {
-            error(format!("{}: entry {position} is not of the form NAME=value", path.display()))
-        })?;
-        values.insert(name, value);
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => {
+                values.insert(name, value);
+            }
+            Err(_) if variables::is_known(&name) => {
+                return Err(error(format!("{name} (environment): expected text in UTF-8")));
+            }
+            Err(_) => {}
+        }
     }
     Ok(values)
 }
 
-fn read_toml(path: &Path, is_required: bool) -> Result<BTreeMap<String, String>, ConfigError> {
+fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let name = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(reason) => return Err(error(format!("{name}: {reason}"))),
+    };
+    let mut values = BTreeMap::new();
+    for entry in dotenvy::from_read_iter(text.as_bytes()) {
+        // The parser's own message quotes the line, which may hold a secret.
+        let (key, value) = entry.map_err(|reason| {
+            let line = match &reason {
+                dotenvy::Error::LineParse(wrong, _) => {
+                    text.lines().position(|line| line.contains(wrong.trim()))
+                }
+                _ => None,
+            };
+            let line = line.map_or(String::new(), |line| format!(" line {}:", line + 1));
+            error(format!("{name}:{line} expected NAME=value"))
+        })?;
+        values.insert(key, value);
+    }
+    Ok(values)
+}
+
+fn read_toml(path: &Path, is_named: bool) -> Result<BTreeMap<String, Entry>, ConfigError> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => parse_toml(&name, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => Ok(BTreeMap::new()),
+        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound && !is_named => Ok(BTreeMap::new()),
+        Err(reason) if is_named => Err(error(format!("DB_CONFIG_FILE={name}: {reason}"))),
         Err(reason) => Err(error(format!("{name}: {reason}"))),
     }
 }
 
-fn parse_toml(name: &str, text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+fn parse_toml(name: &str, text: &str) -> Result<BTreeMap<String, Entry>, ConfigError> {
     let table: toml::Table = text.parse().map_err(|reason: toml::de::Error| {
-        let line = reason.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        let before = reason.span().map_or("", |span| &text[..span.start]);
+        let line = before.matches('\n').count() + 1;
         error(format!("{name}: line {line}: {}", reason.message()))
     })?;
     table
@@ -174,7 +233,7 @@ fn parse_toml(name: &str, text: &str) -> Result<BTreeMap<String, String>, Config
                     )));
                 }
             };
-            Ok((variable_name(&key), value))
+            Ok((variable_name(&key), Entry { key, value }))
         })
         .collect()
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use db_core::SecretString;
 
 use super::layers::Raw;
-use super::target::{mask_url, parse_url};
+use super::target::{hidden, masked, parse_url};
 use super::{Config, ConfigError, Environment, Layers, Preset, Shown, Source, Target, VARIABLES, Variable};
 
 pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     let mut reader =
         Reader { layers, errors: Vec::new(), warnings: layers.unknown_names(), shown: Vec::new() };
     let target = reader.target();
+    // A URL that cannot be used was meant to be one all the same.
+    let is_server_given = target.is_some() || !reader.errors.is_empty();
     let environment = reader.word(
         "DB_ENV",
         Environment::Development,
@@ -39,7 +41,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     let http_token = reader.text("DB_HTTP_TOKEN", None, |token| token.chars().count() >= 16);
     let migrations_dir = reader.text("DB_MIGRATIONS_DIR", Some("migrations"), |_| true);
     let is_migrations_dir_given = reader.is_set("DB_MIGRATIONS_DIR");
-    let embedded_dir = reader.embedded_dir(&target);
+    let embedded_dir = reader.embedded_dir(is_server_given);
     let health_interval = reader.millis("DB_HEALTH_INTERVAL_MS", Duration::from_secs(2), 1, Source::Default);
     let shutdown_timeout =
         reader.millis("DB_SHUTDOWN_TIMEOUT_MS", Duration::from_secs(10), 1, Source::Default);
@@ -88,22 +90,23 @@ impl<'a> Reader<'a> {
             let value = part.as_ref().map(|part| show(variable, part.value));
             self.show(variable, part.as_ref(), value, Source::Default);
         }
-        self.show(&VARIABLES[0], url.as_ref(), url.as_ref().map(|url| mask_url(url.value)), Source::Default);
-
-        if let Some(url) = url {
+        let parsed = url.as_ref().map(|url| parse_url(url.value));
+        let shown = match (&parsed, &url) {
+            (Some(Ok(config)), _) => Some(masked(config)),
+            (_, Some(url)) => Some(hidden(url.value).to_owned()),
+            _ => None,
+        };
+        self.show(&VARIABLES[0], url.as_ref(), shown, Source::Default);
+        if let (Some(url), Some(parsed)) = (url, parsed) {
             if let Some(part) = parts.iter().flatten().next() {
                 self.warnings.push(format!("{} is ignored, since DATABASE_URL is set", part.name));
             }
-            return match parse_url(url.value) {
-                Ok(config) => Some(config),
-                Err(reason) => {
-                    let given = mask_url(url.value);
-                    let accepts = VARIABLES[0].accepts;
-                    self.errors
-                        .push(format!("DATABASE_URL={given} ({}): {reason}; expected {accepts}", url.source));
-                    None
-                }
-            };
+            if let Err(reason) = &parsed {
+                let (given, accepts) = (hidden(url.value), VARIABLES[0].accepts);
+                self.errors
+                    .push(format!("DATABASE_URL={given} ({}): {reason}; expected {accepts}", url.source));
+            }
+            return parsed.ok();
         }
         if parts.iter().all(Option::is_none) {
             return None;
@@ -143,6 +146,9 @@ impl<'a> Reader<'a> {
             self.warnings
                 .push(format!("DB_POOL_MAX={} is above DB_POOL_CEILING: {ceiling} is used", pool.max));
             pool.max = ceiling;
+            if let Some(shown) = self.shown.iter_mut().find(|shown| shown.name == "DB_POOL_MAX") {
+                shown.value = Some(ceiling.to_string());
+            }
         }
         // A minimum that nobody asked for gives way to the maximum that somebody did.
         let min = base.min.min(pool.max);
@@ -178,13 +184,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The folder for a server of our own; shown only when there is to be one.
-    fn embedded_dir(&mut self, target: &Option<tokio_postgres::Config>) -> PathBuf {
+    fn embedded_dir(&mut self, is_server_given: bool) -> PathBuf {
         let default = crate::embedded::default_folder();
-        if target.is_some() && !self.is_set("DB_EMBEDDED_DIR") {
-            return default;
+        if is_server_given && !self.is_set("DB_EMBEDDED_DIR") {
+            self.show(variable("DB_EMBEDDED_DIR"), None, None, Source::Default);
+            return PathBuf::new();
         }
-        let default = default.to_string_lossy().into_owned();
-        PathBuf::from(self.text("DB_EMBEDDED_DIR", Some(&default), |_| true).unwrap_or_default())
+        if default.is_none() && !self.is_set("DB_EMBEDDED_DIR") {
+            self.errors.push(
+                "DB_EMBEDDED_DIR is not set, and there is no home folder: expected a folder".to_owned(),
+            );
+        }
+        let default = default.map(|folder| folder.to_string_lossy().into_owned());
+        PathBuf::from(self.text("DB_EMBEDDED_DIR", default.as_deref(), |_| true).unwrap_or_default())
     }
 
     fn word<T: Copy + PartialEq>(&mut self, name: &'static str, default: T, words: &[(&str, T)]) -> T {

@@ -68,6 +68,7 @@ fn the_ceiling_holds_the_maximum_down_and_says_so() {
     let config = load(&[("DB_POOL_MAX", "500")]);
     assert_eq!(config.pool.max, 20);
     assert_eq!(config.warnings, ["DB_POOL_MAX=500 is above DB_POOL_CEILING: 20 is used"]);
+    assert_eq!(shown(&config, "DB_POOL_MAX"), (Some("20"), Source::Environment));
     let config = load(&[("DB_POOL_MAX", "500"), ("DB_POOL_CEILING", "1000")]);
     assert_eq!((config.pool.max, config.warnings.len()), (500, 0));
 }
@@ -118,16 +119,20 @@ fn parts_in_place_of_a_url() {
 fn a_url_is_shown_without_its_secrets() {
     let check = |url: &str, expect: &str| {
         let config = load(&[("DATABASE_URL", url), ("DB_HTTP_TOKEN", "0123456789abcdef")]);
-        assert_eq!(shown(&config, "DATABASE_URL").0, Some(expect));
-        let all = format!("{config:?}");
+        assert_eq!(shown(&config, "DATABASE_URL").0, Some(expect), "{url}");
+        let layers = layers(&[("DATABASE_URL", url)]);
+        let all = format!("{config:?} {layers:?}");
         for secret in ["hunter2", "0123456789abcdef"] {
             assert!(!all.contains(secret), "{all}");
         }
     };
-    check("postgres://app:hunter2@db/shop", "postgres://app:***@db/shop");
-    check("postgres://app:hunter2@db/shop?password=hunter2", "postgres://app:***@db/shop");
+    check("postgres://app:hunter2@db/shop", "postgres://app:***@db:5432/shop");
+    check("postgres://app:hunter2@db/shop?password=hunter2", "postgres://app:***@db:5432/shop");
     check("postgres://app@db:1/shop", "postgres://app@db:1/shop");
-    check("host=db user=app password=hunter2", "(hidden)");
+    check("postgres://app:hun%40ter2@db,[::1]:2/shop", "postgres://app:***@db:5432,[::1]:2/shop");
+    check("postgres://app:hunter2#pw@db/shop", "postgres://app:***@db:5432/shop");
+    check("postgres://app:pw?hunter2@db/shop", "postgres://app:***@db:5432/shop");
+    check("host=db user=app password=hunter2", "postgres://app:***@db/app");
 }
 
 #[test]
@@ -156,27 +161,27 @@ fn what_cannot_be_used_is_named_with_what_is_accepted() {
 
 #[test]
 fn a_malformed_url_is_refused_without_its_password() {
-    let check = |url, expect: &str| {
+    let check = |url: &str, expect: &str| {
         let line = refused(&[("DATABASE_URL", url)]);
-        assert!(line.starts_with(expect), "{line}");
+        assert!(line.starts_with(&format!("DATABASE_URL={expect}")), "{line}");
         assert!(line.ends_with("expected postgres://user:password@host:5432/database"), "{line}");
         assert!(!line.contains("hunter2"), "{line}");
     };
-    check(
-        "mysql://app:hunter2@db/shop",
-        "DATABASE_URL=mysql://app:***@db/shop (environment): the scheme is not",
-    );
+    check("mysql://app:hunter2@db/shop", "*** (environment): the scheme is not postgres;");
     check(
         "postgres://app:hunter2@db:port/shop",
-        "DATABASE_URL=postgres://app:***@db:port/shop (environment): ",
+        "postgres://*** (environment): invalid value for option `port`;",
     );
-    check("hunter2", "DATABASE_URL=(hidden) (environment): ");
-    check("postgres://", "DATABASE_URL=postgres:// (environment): it names no host");
-    check("postgres://db/shop", "DATABASE_URL=postgres://db/shop (environment): it names no user");
-    check(
-        "postgres://a:hunter2@db?sslmode=require",
-        "DATABASE_URL=postgres://a:***@db (environment): sslmode=require",
-    );
+    check("postgres://app:hunter2/shop", "postgres://*** (environment): ");
+    check("postgres://app:hunter2", "postgres://*** (environment): ");
+    check("postgres://app:x#hunter2@db:y/shop", "postgres://*** (environment): ");
+    check("host=db user=app password=x hunter2=y", "*** (environment): it has an unknown option;");
+    check("hunter2", "*** (environment): it cannot be parsed;");
+    check("postgres://app:pa@hunter2@db/shop", "postgres://*** (environment): it has an @ too many");
+    check("postgres://", "postgres://*** (environment): it names no host");
+    check("postgres://db/shop", "postgres://*** (environment): it names no user");
+    check("postgres://a:hunter2@db?sslmode=require", "postgres://*** (environment): sslmode=require");
+    check("postgres://a:hunter2@db?sslmode=verify-full", "postgres://*** (environment): that sslmode");
 }
 
 #[test]
@@ -197,6 +202,15 @@ fn an_unknown_name_is_a_warning_with_the_nearest() {
             "DB_QWERTYUIOP (environment) is not known; `db config` lists what is",
         ]
     );
+    let layers = layers(&[]).with_file("database_ulr = 'x'\npool_maxx = 1\napp_user = 'x'").expect("TOML");
+    let warnings = Config::load(&layers).expect("valid").warnings;
+    let expect = [
+        "database_ulr (db.toml) is not known; did you mean DATABASE_URL?",
+        "app_user (db.toml) is not known; `db config` lists what is",
+        "pool_maxx (db.toml) is not known; did you mean DB_POOL_MAX?",
+    ];
+    assert!(expect.iter().all(|line| warnings.iter().any(|warning| warning == line)), "{warnings:?}");
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
 }
 
 #[test]
@@ -208,6 +222,8 @@ fn parts_beside_a_url_are_a_warning() {
 #[test]
 fn a_file_that_cannot_be_read_is_named_with_its_line() {
     let error = Layers::default().with_file("pool_max = 3\npool_min = [").expect_err("not TOML").to_string();
+    assert!(error.starts_with("db.toml: line 2: "), "{error}");
+    let error = Layers::default().with_file("pool_max = 3\npool_max = 4").expect_err("twice").to_string();
     assert!(error.starts_with("db.toml: line 2: "), "{error}");
     let error = Layers::default().with_file("pool_max = [1]").expect_err("a list").to_string();
     assert_eq!(error, "db.toml: pool_max: expected a text, a whole number, true or false");

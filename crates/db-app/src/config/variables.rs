@@ -90,7 +90,7 @@ pub const VARIABLES: &[Variable] = &[
     var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),
     var(
         "DB_LOG",
-        "what is logged; `db serve` logs info by default, other commands warn",
+        "what is logged; `db serve` logs info by default, other commands error",
         "a tracing filter, such as info or db=debug",
     ),
 ];
@@ -103,13 +103,13 @@ const fn var(name: &'static str, about: &'static str, accepts: &'static str) -> 
     Variable { name, aliases: &[], about, accepts, is_secret: false }
 }
 
-/// The known name nearest to `name`, if one is near.
+/// The known name nearest to `name`, if one is near: at most one letter in five differs.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let names = VARIABLES.iter().flat_map(|variable| std::iter::once(&variable.name).chain(variable.aliases));
     let (known, distance) = names
         .map(|known| (*known, strsim::damerau_levenshtein(known, name)))
         .min_by_key(|(_, distance)| *distance)?;
-    (distance <= known.len() / 3).then_some(known)
+    (distance <= known.len() / 5).then_some(known)
 }
 
 /// Whether `name` is a variable of ours.

@@ -139,6 +139,8 @@ async fn a_server_that_is_restarted_by_hand_keeps_its_address() {
     assert!(connect(&server).await.is_err());
     pg_ctl("start");
     assert_eq!(ask(&server, "SHOW listen_addresses").await, "127.0.0.1");
+    let attached = place.start().await;
+    assert_eq!(attached.url().expose_secret(), server.url().expose_secret());
     server.stop().await.unwrap();
     pg_ctl("stop");
     nothing_runs(&place, Duration::from_secs(5)).await;

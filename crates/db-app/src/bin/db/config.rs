@@ -3,11 +3,12 @@
 use anyhow::Result;
 use db_app::Config;
 
-use crate::{Outcome, print_json};
+use crate::Outcome;
+use crate::output::{self, say};
 
 pub(crate) fn run(config: &Config, json: bool) -> Result<Outcome> {
     if json {
-        print_json(&config.shown)?;
+        output::json(&config.shown)?;
         return Ok(Outcome::Well);
     }
     let width = |text: fn(&db_app::config::Shown) -> usize| config.shown.iter().map(text).max().unwrap_or(0);
@@ -16,7 +17,7 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<Outcome> {
     for shown in &config.shown {
         let value = shown.value.as_deref().unwrap_or("-");
         let source = if shown.value.is_some() { shown.source.to_string() } else { "not set".to_owned() };
-        println!("{:name_width$}  {value:value_width$}  {source}", shown.name);
+        say!("{:name_width$}  {value:value_width$}  {source}", shown.name);
     }
     Ok(Outcome::Well)
 }

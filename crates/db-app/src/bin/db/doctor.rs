@@ -6,7 +6,8 @@ use db_app::prelude::*;
 use db_app::{Config, Database};
 use serde::Serialize;
 
-use crate::{Outcome, print_json};
+use crate::Outcome;
+use crate::output::{self, say};
 
 /// What the compose file installs.
 const EXTENSIONS: [&str; 4] = ["uuid-ossp", "pgcrypto", "pg_trgm", "pg_stat_statements"];
@@ -20,18 +21,20 @@ struct Finding {
     note: String,
 }
 
-pub(crate) async fn run(config: Config, json: bool) -> Result<Outcome> {
+pub(crate) async fn run(mut config: Config, json: bool) -> Result<Outcome> {
     let limit = config.shutdown_timeout;
+    // It looks once: nothing is to be kept ready.
+    config.pool.min = 0;
     let database = Database::open(config).await?;
     eprintln!("using {}", database.origin());
     let findings = examine(&database).await;
     let closed = database.close(limit).await;
     let findings = findings?;
     if json {
-        print_json(&findings)?;
+        output::json(&findings)?;
     } else {
         for Finding { check, ok, note } in &findings {
-            println!("{:7}  {check}: {note}", if *ok { "ok" } else { "problem" });
+            say!("{:7}  {check}: {note}", if *ok { "ok" } else { "problem" });
         }
     }
     closed?;

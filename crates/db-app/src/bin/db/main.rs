@@ -1,26 +1,26 @@
 //! The program `db`: reads the command line and the configuration, and hands over to one file per command. Exit codes:
 //! 0 well, 1 failed, 2 wrong usage or configuration, 3 something is pending or has drifted.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
+#![expect(clippy::print_stderr, reason = "a program prints")]
 
 mod config;
 mod doctor;
 mod health;
 mod migrate;
+mod output;
 mod serve;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use db_app::Config;
-use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 /// The PostgreSQL layer: serve health, migrate, look around
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "db", version, arg_required_else_help = true)]
 struct Cli {
     /// Print the result as JSON
     #[arg(long, global = true)]
@@ -50,10 +50,17 @@ enum Outcome {
     Well,
     NotWell,
     PendingOrDrift,
+    /// It was not done, for a reason that was said.
+    Refused,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.json && matches!(cli.command, Command::Serve) {
+        return refuse(&[
+            "--json: `db serve` has no result to print; its endpoints answer in JSON".to_owned()
+        ]);
+    }
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(errors) => return refuse(errors.lines()),
@@ -61,7 +68,8 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
-    let quiet = if matches!(cli.command, Command::Serve) { "info" } else { "warn" };
+    // What makes another command fail is in its own error.
+    let quiet = if matches!(cli.command, Command::Serve) { "info" } else { "error" };
     let filter = config.log.as_deref().unwrap_or(quiet);
     let Ok(filter) = EnvFilter::builder().parse(filter) else {
         return refuse(&[format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug")]);
@@ -70,9 +78,15 @@ fn main() -> ExitCode {
         stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(use_color).with_writer(stderr).init();
 
-    match run(cli, config) {
+    let result = run(cli, config);
+    let result = match output::failure() {
+        Some(error) => result.and(Err(error).context("cannot write to standard output")),
+        None => result,
+    };
+    match result {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::NotWell) => ExitCode::from(1),
+        Ok(Outcome::Refused) => ExitCode::from(2),
         Ok(Outcome::PendingOrDrift) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -97,9 +111,4 @@ fn refuse(lines: &[String]) -> ExitCode {
         eprintln!("error: {line}");
     }
     ExitCode::from(2)
-}
-
-fn print_json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }

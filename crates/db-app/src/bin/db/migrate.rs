@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand as ClapSubcommand;
-use db_app::config::Environment;
+use db_app::config::{Environment, Target};
 use db_app::{Config, Database};
 use db_migrate::{
     FileState, Finished, Holder, Migrations, Migrator, ObjectState, Progress, Run, State, Steps,
     Verification, Waiting,
 };
 
-use crate::{Outcome, print_json};
+use crate::Outcome;
+use crate::output::{self, say};
 
 #[derive(Debug, ClapSubcommand)]
 pub(crate) enum Command {
@@ -20,15 +21,18 @@ pub(crate) enum Command {
         /// At most this many
         count: Option<usize>,
     },
-    /// Roll back what was applied last
+    /// Roll back what was applied last; in production only with --yes
     Down {
         /// This many
         #[arg(default_value_t = 1)]
         count: usize,
+        /// Yes, drop it
+        #[arg(long)]
+        yes: bool,
     },
-    /// Roll back everything; in production only with --yes
+    /// Roll back everything; only with --yes unless on a server that `db` itself started
     Reset {
-        /// Do not ask
+        /// Yes, drop everything
         #[arg(long)]
         yes: bool,
     },
@@ -38,19 +42,18 @@ pub(crate) enum Command {
     Verify,
 }
 
-pub(crate) async fn run(command: Command, config: Config, json: bool) -> Result<Outcome> {
-    if let Command::Reset { yes: false } = command {
-        ensure!(
-            matches!(config.environment, Environment::Development | Environment::Test),
-            "reset drops everything that the migrations made; with DB_ENV={} it needs --yes",
-            config.environment
-        );
+pub(crate) async fn run(command: Command, mut config: Config, json: bool) -> Result<Outcome> {
+    if let Some(reason) = refusal(&command, &config) {
+        eprintln!("error: {reason}");
+        return Ok(Outcome::Refused);
     }
     let Some(migrator) = migrator(&config)? else {
         bail!("there is no folder {} (DB_MIGRATIONS_DIR)", config.migrations_dir.display());
     };
     let migrator = if json { migrator } else { migrator.progress(Arc::new(Printer)) };
     let limit = config.shutdown_timeout;
+    // It works on a connection of its own: nothing is to be kept ready.
+    config.pool.min = 0;
     let database = Database::open(config).await?;
     eprintln!("using {}", database.origin());
     let outcome = execute(command, &database, &migrator, json).await;
@@ -60,20 +63,35 @@ pub(crate) async fn run(command: Command, config: Config, json: bool) -> Result<
     Ok(outcome)
 }
 
+/// Why a command that drops things needs a yes here.
+fn refusal(command: &Command, config: &Config) -> Option<String> {
+    let is_production = config.environment == Environment::Production;
+    match command {
+        Command::Reset { yes: false } if is_production || matches!(config.target, Target::Given(_)) => {
+            Some("reset drops everything that the migrations made on this server: it needs --yes".to_owned())
+        }
+        Command::Down { yes: false, .. } if is_production => {
+            Some("down drops what the migration made, in production: it needs --yes".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// The migrator over the configured folder; `None` when there is no such folder and nobody named one.
 pub(crate) fn migrator(config: &Config) -> Result<Option<Migrator>> {
     let folder = &config.migrations_dir;
     if !config.is_migrations_dir_given && !folder.exists() {
         return Ok(None);
     }
-    Ok(Some(Migrator::new(Migrations::from_dir(folder)?)))
+    let migrations = Migrations::from_dir(folder).context("DB_MIGRATIONS_DIR")?;
+    Ok(Some(Migrator::new(migrations)))
 }
 
 async fn execute(command: Command, database: &Database, migrator: &Migrator, json: bool) -> Result<Outcome> {
     let mut client = database.connect_aside("migrate", None).await?;
     let run = match command {
         Command::Up { count } => migrator.up(&mut client, count.map_or(Steps::All, Steps::Count)).await?,
-        Command::Down { count } => migrator.down(&mut client, count).await?,
+        Command::Down { count, .. } => migrator.down(&mut client, count).await?,
         Command::Reset { .. } => migrator.reset(&mut client).await?,
         Command::Status => return status(&client, migrator, json).await,
         Command::Verify => return verify(&mut client, database, migrator, json).await,
@@ -84,11 +102,11 @@ async fn execute(command: Command, database: &Database, migrator: &Migrator, jso
 
 fn report(run: &Run, json: bool) -> Result<()> {
     if json {
-        return print_json(run);
+        return output::json(run);
     }
     match run.done.len() {
-        0 => println!("nothing to do"),
-        count => println!("{count} done in {:.1?}", run.duration),
+        0 => say!("nothing to do"),
+        count => say!("{count} done in {:.1?}", run.duration),
     }
     Ok(())
 }
@@ -96,7 +114,7 @@ fn report(run: &Run, json: bool) -> Result<()> {
 async fn status(client: &tokio_postgres::Client, migrator: &Migrator, json: bool) -> Result<Outcome> {
     let status = migrator.status(client).await?;
     if json {
-        print_json(&status)?;
+        output::json(&status)?;
     } else {
         for migration in &status.migrations {
             let state = match migration.state {
@@ -113,7 +131,7 @@ async fn status(client: &tokio_postgres::Client, migrator: &Migrator, json: bool
                 Some(at) if migration.state.is_applied() => format!("  {at}"),
                 _ => String::new(),
             };
-            println!("{}  {:13}  {}{when}", migration.version, state, migration.name);
+            say!("{}  {:13}  {}{when}", migration.version, state, migration.name);
         }
     }
     let is_clean = status.pending().next().is_none() && status.drift().next().is_none();
@@ -130,7 +148,7 @@ async fn verify(
     let connect = |name: String| async move { database.connect_aside("verify", Some(&name)).await };
     let verification = migrator.verify(client, &connect).await?;
     if json {
-        print_json(&verification)?;
+        output::json(&verification)?;
     } else {
         print_verification(&verification);
     }
@@ -143,7 +161,7 @@ fn print_verification(verification: &Verification) {
             FileState::Missing => "missing",
             _ => "changed",
         };
-        println!("{state:10}  file of migration {} {}", file.version, file.name);
+        say!("{state:10}  file of migration {} {}", file.version, file.name);
     }
     for object in &verification.objects {
         let (state, expected, actual) = match &object.state {
@@ -153,37 +171,37 @@ fn print_verification(verification: &Verification) {
             ObjectState::Unexpected { actual } => ("unexpected", None, Some(actual)),
             _ => ("unknown", None, None),
         };
-        println!("{state:10}  {} {}", object.kind, object.name);
+        say!("{state:10}  {} {}", object.kind, object.name);
         for (what, definition) in [("expected", expected), ("found", actual)] {
             if let Some(definition) = definition {
-                println!("{:12}{what:8}  {definition}", "");
+                say!("{:12}{what:8}  {definition}", "");
             }
         }
     }
     match (verification.objects.len(), verification.drift().count()) {
-        (0, _) if verification.clean => println!("nothing is applied, nothing to verify"),
-        (all, drift) => println!("{all} objects, {drift} not as declared, in {:.1?}", verification.duration),
+        (0, _) if verification.clean => say!("nothing is applied, nothing to verify"),
+        (all, drift) => say!("{all} objects, {drift} not as declared, in {:.1?}", verification.duration),
     }
 }
 
 /// Tells people what happens while it happens.
-struct Printer;
+pub(crate) struct Printer;
 
 impl Progress for Printer {
     fn waiting(&self, event: &Waiting<'_>) {
         match event.holder {
             Some(Holder { pid, application, .. }) => {
-                println!("waiting for another run to end (server process {pid}, {application:?})");
+                say!("waiting for another run to end (server process {pid}, {application:?})");
             }
-            None => println!("waiting for another run to end"),
+            None => say!("waiting for another run to end"),
         }
     }
 
     fn applied(&self, event: &Finished<'_>) {
-        println!("applied      {} ({:.1?})", event.file, event.duration);
+        say!("applied      {} ({:.1?})", event.file, event.duration);
     }
 
     fn rolled_back(&self, event: &Finished<'_>) {
-        println!("rolled back  {} ({:.1?})", event.file, event.duration);
+        say!("rolled back  {} ({:.1?})", event.file, event.duration);
     }
 }

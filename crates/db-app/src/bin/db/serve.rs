@@ -1,31 +1,37 @@
-//! `db serve`: from nothing to a healthy database behind HTTP, and back to nothing on SIGINT or SIGTERM.
+//! `db serve`: from nothing to a healthy database behind HTTP, and back to nothing when it is told to end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use db_app::http::{ENDPOINTS, health_routes};
 use db_app::{Config, Database};
+use db_migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Outcome, migrate};
+use crate::Outcome;
+use crate::migrate::{Printer, migrator};
+use crate::output::say;
 
 pub(crate) async fn run(config: Config) -> Result<Outcome> {
     let mut signals = Signals::install()?;
     let limit = config.shutdown_timeout;
-    // Dropping the start midway stops the server that it may have begun to start.
-    let database = tokio::select! {
-        opened = Database::open(config.clone()) => opened?,
-        () = signals.next() => return Ok(Outcome::Well),
+    // Before anything is started: files that are not in order need no server to be refused.
+    let migrator = migrator(&config)?.map(|migrator| migrator.progress(Arc::new(Printer)));
+    let Some(database) = open(&config, &mut signals).await? else {
+        return Ok(Outcome::Well);
     };
-    println!("using {}", database.origin());
+    say!("using {}", database.origin());
 
-    let served = serve(&database, &config, &mut signals).await;
+    let served = serve(&database, &config, migrator, &mut signals).await;
+    // From the signal on; a server that fails by itself gets the whole time for its end.
+    let deadline = signals.first().map_or_else(|| Instant::now() + limit, |at| at + limit);
     let closed = tokio::select! {
-        closed = close(&database, limit) => closed,
+        closed = close(&database, deadline) => closed,
         () = signals.next() => bail!("stopped at once, on a second signal"),
     };
     served.and(closed)?;
@@ -33,15 +39,40 @@ pub(crate) async fn run(config: Config) -> Result<Outcome> {
     Ok(Outcome::Well)
 }
 
+/// Opens the database; `None` when a signal came meanwhile. A start that is under way is let finish, so that what it
+/// started can be stopped in an orderly way and nothing is left at the end.
+async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>> {
+    let mut opening = std::pin::pin!(Database::open(config.clone()));
+    tokio::select! {
+        opened = &mut opening => return Ok(Some(opened?)),
+        () = signals.next() => {}
+    }
+    let deadline = Instant::now() + config.shutdown_timeout;
+    tokio::select! {
+        opened = timeout_at(deadline, opening) => {
+            if let Ok(Ok(database)) = opened {
+                close(&database, deadline).await?;
+            }
+            Ok(None)
+        }
+        () = signals.next() => bail!("stopped at once, on a second signal"),
+    }
+}
+
 /// Migrates, opens the port, and serves until a signal comes.
-async fn serve(database: &Database, config: &Config, signals: &mut Signals) -> Result<()> {
+async fn serve(
+    database: &Database,
+    config: &Config,
+    migrator: Option<Migrator>,
+    signals: &mut Signals,
+) -> Result<()> {
     let listener = tokio::select! {
-        prepared = prepare(database, config) => prepared?,
+        prepared = prepare(database, config, migrator) => prepared?,
         () = signals.next() => return Ok(()),
     };
     let address = listener.local_addr()?;
     for endpoint in ENDPOINTS {
-        println!("http://{address}{endpoint}");
+        say!("http://{address}{endpoint}");
     }
 
     let routes = health_routes(database, config.http_token.clone());
@@ -57,44 +88,61 @@ async fn serve(database: &Database, config: &Config, signals: &mut Signals) -> R
     }
     drop(stop);
     // Requests under way get a part of the time; the rest is the database's.
-    if timeout_at(Instant::now() + config.shutdown_timeout.mul_f64(0.3), &mut http).await.is_err() {
-        http.abort();
+    let part = Instant::now() + config.shutdown_timeout.mul_f64(0.3);
+    tokio::select! {
+        ended = timeout_at(part, &mut http) => if ended.is_err() { http.abort() },
+        () = signals.next() => bail!("stopped at once, on a second signal"),
     }
     Ok(())
 }
 
-async fn prepare(database: &Database, config: &Config) -> Result<TcpListener> {
-    match migrate::migrator(config)? {
-        None => println!("no folder {}: nothing migrated", config.migrations_dir.display()),
+async fn prepare(database: &Database, config: &Config, migrator: Option<Migrator>) -> Result<TcpListener> {
+    match migrator {
+        None => say!("no folder {}: nothing migrated", config.migrations_dir.display()),
         Some(migrator) => {
             let run = database.migrate(&migrator).await?;
-            println!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
+            say!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
         }
     }
     let address = config.http_addr;
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (DB_HTTP_ADDR)"))
 }
 
-async fn close(database: &Database, limit: Duration) -> Result<()> {
-    database.close(limit).await.context("not stopped in an orderly way")
+async fn close(database: &Database, deadline: Instant) -> Result<()> {
+    let limit = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    database.close(limit).await.context("not stopped in an orderly way (DB_SHUTDOWN_TIMEOUT_MS)")
 }
 
-/// The signals that end the program.
+/// The signals that end the program: from a person, from a supervisor, and from a terminal that is closed.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+    first: Option<Instant>,
 }
 
 impl Signals {
     fn install() -> Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            first: None,
+        })
     }
 
     async fn next(&mut self) {
         let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
         };
+        self.first.get_or_insert_with(Instant::now);
         tracing::info!(target: "db", signal = name, "stopping");
+    }
+
+    /// When the first one came.
+    fn first(&self) -> Option<Instant> {
+        self.first
     }
 }
