@@ -3,13 +3,19 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::test::Kind;
 use crate::{cargo, image, test, tidy};
 
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
+    let result = run_steps(&mut steps);
+    steps.report();
+    result
+}
+
+fn run_steps(steps: &mut Steps) -> Result<()> {
     steps.step("format", || crate::run(&mut cargo(&["fmt", "--all", "--check"])))?;
     steps.step("clippy", || crate::run(&mut clippy(&["--workspace", "--all-targets"])))?;
     steps.step("clippy, embedded download", || {
@@ -35,7 +41,6 @@ pub(crate) fn run() -> Result<()> {
     } else {
         println!("cargo-deny is not installed: licences, bans and sources were not checked");
     }
-    steps.report();
     Ok(())
 }
 
@@ -46,9 +51,9 @@ impl Steps {
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("--- {name}");
         let started = Instant::now();
-        work()?;
+        let result = work();
         self.0.push((name, started.elapsed()));
-        Ok(())
+        result.with_context(|| name)
     }
 
     fn report(&self) {

@@ -1,17 +1,22 @@
 //! `cargo xtask test`: finds or starts a PostgreSQL, runs unit, integration and doc tests and the examples on it, and says
-//! what it ran on and how many tests ran.
+//! what it ran on and how many tests ran. Whatever ends it, the server goes with it.
 
 use std::io::{BufRead, BufReader, Write, stdout};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use db_testkit::{Backend, TestServer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{cargo, image};
 
-/// The examples that show a crate over somebody else's pool; each takes the URL of an empty database.
+/// The examples that show a crate over somebody else's pool; each takes an empty database by `DATABASE_URL`.
 const EXAMPLES: [(&str, &str); 2] = [("db-health", "deadpool"), ("db-migrate", "deadpool")];
 
 /// Finds or starts a PostgreSQL and runs all tests and examples on it
@@ -29,7 +34,7 @@ pub(crate) struct Args {
     /// The image for docker, without its tag
     #[arg(long, default_value = image::NAME)]
     image: String,
-    /// Only tests whose name contains this
+    /// Only tests whose name contains this; examples are left out
     filter: Option<String>,
 }
 
@@ -41,8 +46,8 @@ pub(crate) enum Kind {
     Local,
 }
 
-/// What the test binaries said.
-#[derive(Clone, Copy, Debug, Default)]
+/// What ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     passed: usize,
     failed: usize,
@@ -52,13 +57,16 @@ struct Count {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let versions: Vec<_> =
         if args.pg.is_empty() { vec![None] } else { args.pg.iter().copied().map(Some).collect() };
+    // All of them before anything runs: what is missing is said at once.
+    let backends = versions.iter().map(|version| choose(args, *version)).collect::<Result<Vec<_>>>()?;
+
+    let runtime = Runtime::new()?;
+    // A container is removed on the runtime also when a panic drops it.
+    let _entered = runtime.enter();
+    let interruption = Interruption::watch(&runtime)?;
     let mut total = Count::default();
-    for version in versions {
-        let backend = choose(args, version)?;
-        let count = test_on(&backend, args.filter.as_deref())?;
-        total.passed += count.passed;
-        total.failed += count.failed;
-        total.skipped += count.skipped;
+    for backend in &backends {
+        total.add(test_on(&runtime, &interruption, backend, args.filter.as_deref())?);
     }
     let Count { passed, failed, skipped } = total;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
@@ -75,13 +83,15 @@ pub(crate) fn on(kind: Kind) -> Result<()> {
 
 fn choose(args: &Args, version: Option<u32>) -> Result<Backend> {
     let path = std::env::var_os("PATH");
-    let image = format!("{}:{}", args.image, version.unwrap_or(15));
+    let tag = version.unwrap_or(15);
+    let image = format!("{}:{tag}", args.image);
     let backend = match args.backend {
         None => Backend::find(args.url.clone(), &image, path)?,
         Some(Kind::Url) => {
             Backend::Url(args.url.clone().context("--backend url needs --url or DB_TEST_URL")?)
         }
-        Some(Kind::Docker) => Backend::Docker(image),
+        Some(Kind::Docker) => Backend::docker(&image)
+            .with_context(|| format!("build the image with `cargo xtask image --pg {tag}`, or pull it"))?,
         Some(Kind::Local) => Backend::local(path),
     };
     match (backend, version) {
@@ -93,19 +103,29 @@ fn choose(args: &Args, version: Option<u32>) -> Result<Backend> {
     }
 }
 
-fn test_on(backend: &Backend, filter: Option<&str>) -> Result<Count> {
-    let runtime = Runtime::new()?;
-    // A container is removed on the runtime also when a panic drops it.
-    let _entered = runtime.enter();
+fn test_on(
+    runtime: &Runtime,
+    interruption: &Interruption,
+    backend: &Backend,
+    filter: Option<&str>,
+) -> Result<Count> {
     let server = runtime.block_on(TestServer::start(backend))?;
     println!("testing on {}", server.origin());
-    let result = run_all(&runtime, backend, &server, filter);
+    let result = run_all(runtime, interruption, backend, &server, filter);
     println!("tested on {}", server.origin());
     runtime.block_on(server.stop())?;
+    interruption.check()?;
     result
 }
 
-fn run_all(runtime: &Runtime, backend: &Backend, server: &TestServer, filter: Option<&str>) -> Result<Count> {
+fn run_all(
+    runtime: &Runtime,
+    interruption: &Interruption,
+    backend: &Backend,
+    server: &TestServer,
+    filter: Option<&str>,
+) -> Result<Count> {
+    let mut count = Count::default();
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     let is_local = matches!(backend, Backend::Local(_));
     if !is_local {
@@ -115,6 +135,7 @@ fn run_all(runtime: &Runtime, backend: &Backend, server: &TestServer, filter: Op
     if !is_local {
         println!("leaving out what needs local binaries: crate db-embedded, and tests named local::");
         command.args(["--skip", "local::"]);
+        count.skipped += tests_of("db-embedded")?;
     }
     if !matches!(backend, Backend::Docker(_)) {
         println!("leaving out what needs containers: tests named docker::");
@@ -129,43 +150,58 @@ fn run_all(runtime: &Runtime, backend: &Backend, server: &TestServer, filter: Op
         Backend::Docker(image) => command.env("DB_TEST_IMAGE", image),
         _ => command.env_remove("DB_TEST_IMAGE"),
     };
-    let mut count = run_and_count(&mut command)?;
-    if filter.is_none() {
-        for (package, example) in EXAMPLES {
-            let database = runtime.block_on(server.database())?;
-            println!("example {example} of {package}");
-            crate::run(&mut cargo(&[
-                "run",
-                "--quiet",
-                "--package",
-                package,
-                "--example",
-                example,
-                "--",
-                database.url(),
-            ]))?;
+    count.add(run_and_count(&mut command, interruption)?);
+    if filter.is_some() {
+        println!("with a filter: what it left out is not counted");
+        count.skipped = 0;
+        return Ok(count);
+    }
+    for (package, example) in EXAMPLES {
+        interruption.check()?;
+        println!("example {example} of {package}");
+        let database = runtime.block_on(server.database())?;
+        let mut command = cargo(&["run", "--quiet", "--package", package, "--example", example]);
+        if command.env("DATABASE_URL", database.url()).status()?.success() {
             count.passed += 1;
+        } else {
+            println!("example {example} of {package} failed");
+            count.failed += 1;
         }
     }
     Ok(count)
 }
 
+/// How many tests a crate has that are left out as a whole.
+fn tests_of(package: &str) -> Result<usize> {
+    let listed =
+        cargo(&["test", "--quiet", "--package", package, "--", "--list", "--format", "terse"]).output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    Ok(listed.lines().filter(|line| line.ends_with(": test")).count())
+}
+
 /// Passes the output on and adds up the closing lines of the test binaries. A binary that dies without one counts as a
 /// failure.
-fn run_and_count(command: &mut Command) -> Result<Count> {
+fn run_and_count(command: &mut Command, interruption: &Interruption) -> Result<Count> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
+    interruption.also_ends(Some(&child));
     let mut count = Count::default();
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(stdout(), "{line}")?;
         if let Some(result) = line.strip_prefix("test result: ") {
-            count.passed += number_before(result, " passed");
-            count.failed += number_before(result, " failed");
-            count.skipped += number_before(result, " ignored") + number_before(result, " filtered out");
+            count.add(Count {
+                passed: number_before(result, " passed"),
+                failed: number_before(result, " failed"),
+                skipped: number_before(result, " ignored") + number_before(result, " filtered out"),
+            });
         }
     }
-    if !child.wait()?.success() && count.failed == 0 {
+    let status = child.wait()?;
+    interruption.also_ends(None);
+    interruption.check()?;
+    if !status.success() && count.failed == 0 {
+        ensure!(count.passed > 0, "the tests did not compile");
         count.failed = 1;
     }
     Ok(count)
@@ -174,6 +210,56 @@ fn run_and_count(command: &mut Command) -> Result<Count> {
 fn number_before(text: &str, word: &str) -> usize {
     let before = text.split(word).next().filter(|before| before.len() < text.len()).unwrap_or_default();
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// SIGINT and SIGTERM end the run in an orderly way instead of ending us.
+struct Interruption {
+    has_come: Arc<AtomicBool>,
+    child: Arc<std::sync::Mutex<Option<Pid>>>,
+}
+
+impl Interruption {
+    fn watch(runtime: &Runtime) -> Result<Self> {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let this = Self { has_come: Arc::default(), child: Arc::default() };
+        let (has_come, child) = (Arc::clone(&this.has_come), Arc::clone(&this.child));
+        runtime.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                has_come.store(true, Ordering::Relaxed);
+                // A terminal tells the whole group, but a supervisor tells us alone.
+                if let Some(pid) = child.lock().ok().and_then(|child| *child) {
+                    kill(pid, Signal::SIGTERM).ok();
+                }
+            }
+        });
+        Ok(this)
+    }
+
+    /// Names the process that is to be ended as well, or none.
+    fn also_ends(&self, child: Option<&Child>) {
+        let pid = child.and_then(|child| i32::try_from(child.id()).ok()).map(Pid::from_raw);
+        if let Ok(mut slot) = self.child.lock() {
+            *slot = pid;
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(!self.has_come.load(Ordering::Relaxed), "interrupted");
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Health checks over somebody's own `deadpool-postgres` pool: `cargo run -p db-health --example deadpool -- URL`.
+//! Health checks over somebody's own `deadpool-postgres` pool: `DATABASE_URL=... cargo run -p db-health --example deadpool`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -34,7 +34,7 @@ impl Probe for Deadpool {
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("usage: deadpool URL")?;
+    let url = std::env::var("DATABASE_URL")?;
     let pool = Pool::builder(Manager::new(url.parse()?, NoTls)).max_size(4).build()?;
     let monitor = Arc::new(Monitor::start(vec![Check::new(Deadpool(pool))]));
     monitor.first_looks().await;

@@ -1,4 +1,4 @@
-//! Migrations over somebody's own `deadpool-postgres` pool: `cargo run -p db-migrate --example deadpool -- URL`.
+//! Migrations over somebody's own `deadpool-postgres` pool: `DATABASE_URL=... cargo run -p db-migrate --example deadpool`.
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -8,7 +8,7 @@ use tokio_postgres::NoTls;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("usage: deadpool URL")?;
+    let url = std::env::var("DATABASE_URL")?;
     let pool = Pool::builder(Manager::new(url.parse()?, NoTls)).max_size(4).build()?;
 
     let greetings = Migration::new(

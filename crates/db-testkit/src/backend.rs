@@ -1,13 +1,14 @@
 //! Where the servers of tests come from, and the ladder that finds the first that works.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use db_embedded::Search;
 
 use crate::Error;
 
 /// Where servers come from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Backend {
     /// A server that runs already, by the URL of a role that may create databases. It is never stopped.
@@ -34,9 +35,19 @@ impl Backend {
         Some(Self::Local(Search { path: None, folders: vec![installation.bin_dir] }))
     }
 
-    /// The first rung that holds: the URL if one is given, containers if the engine has the image, local binaries.
+    /// Containers of `image`, if the engine has it. It is not fetched: that can take minutes, and fails without a network.
     ///
-    /// An image that is not there is not fetched: that can take minutes, and fails without a network.
+    /// # Errors
+    /// [`Error::Docker`] when the engine does not run or lacks the image.
+    #[cfg(feature = "docker")]
+    pub fn docker(image: &str) -> Result<Self, Error> {
+        if crate::docker::has_image(image) {
+            return Ok(Self::Docker(image.to_owned()));
+        }
+        Err(Error::Docker(format!("it does not run, or has no image {image}")))
+    }
+
+    /// The first rung that holds: the URL if one is given, containers if the engine has the image, local binaries.
     ///
     /// # Errors
     /// [`Error::Nothing`] with what was tried and what helps.
@@ -64,5 +75,17 @@ impl Backend {
     #[must_use]
     pub fn can_start_servers(&self) -> bool {
         !matches!(self, Self::Url(_))
+    }
+}
+
+/// Without the URL, which holds a password.
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(_) => f.write_str("Url(..)"),
+            #[cfg(feature = "docker")]
+            Self::Docker(image) => write!(f, "Docker({image:?})"),
+            Self::Local(search) => write!(f, "Local({search:?})"),
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! A database for one test.
 
+use std::fmt;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
-use tokio_postgres::{Config, NoTls};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, NoTls};
 
 use crate::Error;
 
 /// An empty database that nobody else knows. Dropping it removes it, whoever is still connected.
-#[derive(Debug)]
 pub struct TestDatabase {
     name: String,
     url: String,
@@ -48,6 +49,13 @@ impl TestDatabase {
     }
 }
 
+/// Without the URLs, which hold a password.
+impl fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestDatabase").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// How long dropping a database waits for the server.
 ///
 /// Dropping blocks the thread, and with it the runtime of a single-threaded test. A connection that this runtime has half
@@ -73,14 +81,28 @@ impl Drop for TestDatabase {
 }
 
 async fn execute(admin: &str, sql: &str) -> Result<(), Error> {
-    let mut config: Config = admin.parse()?;
-    config.connect_timeout(Duration::from_secs(5));
-    let (client, connection) = config.connect(NoTls).await?;
-    let driver = tokio::spawn(connection);
+    let (client, driver) = connect(admin).await?;
     client.batch_execute(sql).await?;
     drop(client);
     driver.await.ok();
     Ok(())
+}
+
+/// The version of a server, which proves that it can be used.
+pub(crate) async fn version(admin: &str) -> Result<String, Error> {
+    let (client, _driver) = connect(admin).await?;
+    Ok(client.query_one("SHOW server_version", &[]).await?.get(0))
+}
+
+async fn connect(admin: &str) -> Result<(Client, JoinHandle<()>), Error> {
+    let mut config: Config = admin.parse()?;
+    config.connect_timeout(Duration::from_secs(5));
+    let (client, connection) = config.connect(NoTls).await?;
+    let driver = tokio::spawn(async move {
+        // An error reaches the client's caller as well.
+        connection.await.ok();
+    });
+    Ok((client, driver))
 }
 
 /// Replaces the database in a URL: everything between the last slash of the path and the query.

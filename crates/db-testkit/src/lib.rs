@@ -19,7 +19,9 @@
 //! # Concepts
 //! - A [`Backend`] says where servers come from. [`Backend::find`] walks the ladder: given URL, container, local
 //!   binaries.
-//! - A [`TestServer`] is dropped with everything in it, also when the test panics or is killed.
+//! - A [`TestServer`] goes with everything in it when it is dropped, also by a panic. When the process is killed, a local
+//!   server ends all the same, and its folder is removed by the next run; a container is removed on SIGINT and SIGTERM,
+//!   and stays on SIGKILL.
 //! - A [`TestDatabase`] is empty, nobody else's, and gone when it is dropped.
 //! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address.
 //!

@@ -1,5 +1,6 @@
 //! A server for tests, whatever it runs on.
 
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use db_embedded::{Search, Server, Settings, Shutdown};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
+use crate::database::version;
 use crate::{Backend, Error, TestDatabase};
 
 /// A PostgreSQL for tests. Dropping it ends what was started for it and removes its data.
-#[derive(Debug)]
 pub struct TestServer {
     url: String,
     origin: String,
@@ -37,11 +40,12 @@ impl TestServer {
     /// Dropping the future leaves nothing behind.
     pub async fn start(backend: &Backend) -> Result<Self, Error> {
         match backend {
-            Backend::Url(url) => Self::given(url),
+            Backend::Url(url) => Self::given(url).await,
             #[cfg(feature = "docker")]
             Backend::Docker(image) => {
                 let container = crate::docker::Container::start(image).await?;
-                let origin = format!("docker, image {image}");
+                let version = version(&container.url()).await?;
+                let origin = format!("docker, image {image}, PostgreSQL {version}");
                 Ok(Self { url: container.url(), origin, running: Running::Docker(Box::new(container)) })
             }
             Backend::Local(search) => Self::local(search).await,
@@ -111,12 +115,17 @@ impl TestServer {
         }
     }
 
-    fn given(url: &str) -> Result<Self, Error> {
-        let parsed: Result<tokio_postgres::Config, _> = url.parse();
-        let config =
-            parsed.map_err(|_| Error::Url("it is not postgres://user:password@host/database".into()))?;
-        let host = config.get_hosts().first().ok_or_else(|| Error::Url("it names no host".into()))?;
-        let origin = format!("the given server {host:?}");
+    async fn given(url: &str) -> Result<Self, Error> {
+        let not_a_url = || Error::Url("it is not postgres://user:password@host/database".to_owned());
+        let config: Config = url.parse().map_err(|_| not_a_url())?;
+        let place = match config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(folder)) => folder.display().to_string(),
+            None => return Err(not_a_url()),
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let version = version(url).await?;
+        let origin = format!("the given server {place}:{port}, PostgreSQL {version}");
         Ok(Self { url: url.to_owned(), origin, running: Running::Given })
     }
 
@@ -140,6 +149,13 @@ impl TestServer {
         );
         let url = server.url().expose_secret().to_owned();
         Ok(Self { url, origin, running: Running::Local(Box::new(server), folder) })
+    }
+}
+
+/// Without the URL, which holds a password.
+impl fmt::Debug for TestServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestServer").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
