@@ -172,7 +172,18 @@ async fn config_shows_sources_and_no_secret() {
     ] {
         assert!(rows.iter().any(|row| row == &expect), "{expect:?} in {text}");
     }
-    // The file of local work must not leak into production.
+    // The file of local work must not leak into production, wherever that is said.
     let production = place.run(&["config"], &[("DB_ENV", "production")]);
     assert!(!super::program::text(&production).contains(".env"), "{production:?}");
+    std::fs::write(place.path().join("other.toml"), "env = 'production'\npool_max = 6\n")
+        .expect("other.toml");
+    let other = place.run(&["config"], &[("DB_CONFIG_FILE", "other.toml")]);
+    let other = super::program::text(&other);
+    assert!(!other.contains(".env") && !other.contains("DB_POOL_MIN   1"), "{other}");
+    let missing = place.run(&["config"], &[("DB_CONFIG_FILE", "missing.toml")]);
+    let missing = (missing.status.code(), super::program::text(&missing));
+    assert_eq!(
+        missing,
+        (Some(2), "error: DB_CONFIG_FILE=missing.toml: No such file or directory (os error 2)\n".into())
+    );
 }
