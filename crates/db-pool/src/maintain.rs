@@ -9,21 +9,25 @@ use tokio::time::{Instant, sleep};
 
 use crate::pool::Shared;
 
-/// The longest pause between two rounds.
+/// The pause between two rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest pause while the server cannot be reached. Callers open what they need without waiting for a round.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Runs until the pool is gone.
 pub(crate) async fn run(shared: Weak<Shared>) {
+    let mut pause = INTERVAL;
     loop {
-        let pause = {
+        {
             let Some(shared) = shared.upgrade() else { return };
             if shared.gate.is_closed() {
                 return;
             }
             expire(&shared);
-            fill(&shared).await;
-            INTERVAL.min(shared.settings.idle_timeout / 2).max(Duration::from_millis(10))
-        };
+            let usual = INTERVAL.min(shared.settings.idle_timeout / 2).max(Duration::from_millis(10));
+            pause = if fill(&shared).await { usual } else { LONGEST.min(pause * 2) };
+        }
         sleep(pause).await;
     }
 }
@@ -49,17 +53,19 @@ fn expire(shared: &Shared) {
     while kept.pop().is_some() {}
 }
 
-/// Opens connections up to the minimum, one after the other; a failure is left for the next round. It holds a place for
+/// Opens connections up to the minimum, one after the other, and says whether the server let it; a failure is left for the
+/// next round. It holds a place for
 /// that time, so that callers open one less. Only when the store is opening one for a caller who gave up can there be one
 /// more than the maximum, for as long as it takes the store to refuse it.
-async fn fill(shared: &Shared) {
+async fn fill(shared: &Shared) -> bool {
     let min = shared.settings.min.min(shared.max);
     while shared.store.state().connections < min
         && let Some(_permit) = shared.gate.try_admit()
     {
-        let Ok(physical) = shared.store.dedicated_connection().await else { return };
+        let Ok(physical) = shared.store.dedicated_connection().await else { return false };
         if shared.gate.is_closed() || shared.store.add(physical).is_err() {
-            return;
+            break;
         }
     }
+    true
 }
