@@ -86,6 +86,20 @@ async fn health_looks_once() {
     assert_eq!((output.status.code(), &body["status"]), (Some(0), &"ok".into()), "{body}");
 }
 
+/// A11: what happens to connections reaches the log, with its fields.
+#[tokio::test]
+async fn events_of_the_pool_reach_the_log() {
+    let database = database().await;
+    let environment = [("DATABASE_URL", database.url()), ("DB_LOG", "db::pool=debug")];
+    let output = Place::new().run(&["health"], &environment);
+    let log = String::from_utf8(output.stderr).expect("text");
+    let port = database.config().get_ports()[0];
+    for event in ["connected", "connection removed"] {
+        let expect = format!("DEBUG db::pool: {event} pool=\"primary\" endpoint=\"127.0.0.1:{port}\"");
+        assert!(log.contains(&expect), "{expect} in {log}");
+    }
+}
+
 /// C1: missing extensions and too much power are named; what the init scripts made passes.
 #[tokio::test]
 async fn doctor_checks_extensions_and_privileges() {
