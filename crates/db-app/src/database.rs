@@ -82,7 +82,16 @@ impl Database {
         };
         tracing::debug!(target: "db", %origin, "using PostgreSQL");
 
-        let pool = Pool::open(target.clone(), config.pool).await?;
+        let pool = match Pool::open(target.clone(), config.pool).await {
+            Ok(pool) => pool,
+            Err(error) => {
+                if let Some(kept) = &kept {
+                    // The reason to stop it matters more than how well that goes.
+                    kept.stop(Instant::now() + config.shutdown_timeout).await.ok();
+                }
+                return Err(error.into());
+            }
+        };
         let ServerInfo { version, time, database, user, .. } = pool.server();
         tracing::info!(target: "db", version, %time, database, user, "verified");
 
