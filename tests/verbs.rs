@@ -103,6 +103,8 @@ async fn keep_values_out_of_errors() {
         pool.one::<i32>("SELECT 'hunter2'::text", &[]).await.expect_err("of another type"),
         pool.one::<i32>("SELECT to_tsquery($1) IS NULL", &[&"hunter2 foo"]).await.expect_err("no query"),
         pool.one::<i32>("SELECT $1::text::regclass::oid::int", &[&"hunter2"]).await.expect_err("no table"),
+        pool.one::<i64>("SELECT pg_database_size($1::text)", &[&"hunter2"]).await.expect_err("no database"),
+        pool.one::<String>("SELECT pg_read_file($1)", &[&"hunter2"]).await.expect_err("no file"),
         pool.batch("DO $$ BEGIN RAISE EXCEPTION 'not for hunter2'; END $$").await.expect_err("raised"),
         pool.batch("CREATE ROLE r PASSWORD 'hunter2").await.expect_err("unterminated"),
         pool.one::<i32>("SELECT 1\0 AS hunter2", &[]).await.expect_err("a zero byte"),

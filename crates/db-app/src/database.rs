@@ -234,6 +234,8 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future leaves the database closed to new callers; calling again goes on.
     pub async fn close(&self, limit: Duration) -> Result<(), StopError> {
+        // A day is for ever here, and can be added to any moment.
+        let limit = limit.min(Duration::from_secs(24 * 60 * 60));
         let deadline = Instant::now() + limit;
         self.inner.monitor.stop();
         // The server needs some of the time for its own farewell.

@@ -88,7 +88,9 @@ impl Error {
 
     /// An error that the server reported.
     #[must_use]
-    pub fn server_error(server: ServerError, phase: Phase) -> Self {
+    pub fn server_error(mut server: ServerError, phase: Phase) -> Self {
+        // While connecting there are no parameters.
+        server.is_in_text |= phase == Phase::Connect;
         let cause = Cause::Server {
             sqlstate: server.sqlstate,
             severity: server.severity,
@@ -262,8 +264,11 @@ impl ServerError {
             (_, "42601") => "syntax error",
             // Names of what is there or is being made, never of what somebody asked for by a value.
             (_, "42501" | "42701" | "42710" | "42P06" | "42P07") => &self.message,
-            ("3F" | "42", _) if self.is_in_text => &self.message,
+            ("3D" | "3F" | "42" | "58" | "XX", _) if self.is_in_text => &self.message,
+            ("3D", _) => "a database does not exist",
             ("3F", _) => "a schema does not exist",
+            ("58", _) => "the server met an error of its system",
+            ("XX", _) => "the server met an internal error",
             (_, "42P01") => "a table does not exist",
             (_, "42703") => "a column does not exist",
             (_, "42704") => "an object does not exist",
@@ -278,7 +283,7 @@ impl ServerError {
             ("P0", _) => "raised by a function",
             (
                 "08" | "0A" | "0B" | "0L" | "0P" | "21" | "23" | "24" | "25" | "26" | "28" | "2B" | "2D"
-                | "34" | "3B" | "3D" | "40" | "44" | "53" | "54" | "55" | "57" | "58" | "XX",
+                | "34" | "3B" | "40" | "44" | "53" | "54" | "55" | "57",
                 _,
             ) => &self.message,
             _ => "an error of another kind",

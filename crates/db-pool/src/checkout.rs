@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use db_core::{CloseReason, Result};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connector::{Connector, Failure, LastFailure};
+use crate::gate::Refused;
 use crate::physical::Physical;
 use crate::pool::Shared;
-use crate::settings::{ConnectRetry, Settings, moment_after};
+use crate::settings::{Settings, moment_after};
 
 /// At most this many callers wait for the store at once, and at most this many connections are opened at once, so that
 /// a restarted server is not met by a stampede.
@@ -24,27 +24,40 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A connection out of the store.
 pub(crate) type Pooled = bb8::PooledConnection<'static, Connector>;
 
-impl ConnectRetry {
-    fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        ExponentialBuilder::default()
-            .with_min_delay(self.initial_delay)
-            .with_max_delay(self.max_delay)
-            .with_max_times(self.max_retries)
-            .with_jitter()
-            .build()
+/// How many failures to connect a caller still sits through.
+pub(crate) struct Patience(usize);
+
+impl Patience {
+    fn new(settings: &Settings) -> Self {
+        Self(settings.connect_retry.max_retries)
+    }
+
+    /// Takes in a failure: an error when it cannot pass by itself, or was one too many.
+    fn bear(&mut self, failure: &Failure) -> Result<()> {
+        match self.0.checked_sub(1) {
+            Some(left) if failure.is_transient => {
+                self.0 = left;
+                Ok(())
+            }
+            _ => Err(failure.error.duplicate()),
+        }
     }
 }
 
 /// Opens a connection for a pool that has none yet.
 pub(crate) async fn connect_patiently(connector: &Connector, settings: &Settings) -> Result<Physical> {
     let deadline = moment_after(settings.acquire_timeout);
-    let mut delays = settings.connect_retry.delays();
+    let mut patience = Patience::new(settings);
+    let mut last = None;
     loop {
-        match connector.open().await {
-            Ok(physical) => return Ok(physical),
-            Err(failure) => {
-                let pause = pause_after(&failure, &mut delays, deadline)?;
-                sleep(pause).await;
+        match timeout_at(deadline, connector.open()).await {
+            Ok(Ok(physical)) => return Ok(physical),
+            Ok(Err(failure)) => {
+                patience.bear(&failure)?;
+                last = Some(failure);
+            }
+            Err(_) => {
+                return Err(last.map_or_else(|| connector.silent(), |failure| failure.error.duplicate()));
             }
         }
     }
@@ -52,15 +65,19 @@ pub(crate) async fn connect_patiently(connector: &Connector, settings: &Settings
 
 /// Gives the admitted caller a connection that is known to work.
 pub(crate) async fn checkout(shared: &Shared, started: Instant, deadline: Instant) -> Result<Pooled> {
-    let mut delays = shared.settings.connect_retry.delays();
+    let mut patience = Patience::new(&shared.settings);
     while Instant::now() < deadline {
         // Nobody overtakes those who wait for a connection to come back or to be opened.
         let idle = if shared.is_anyone_waiting() { None } else { shared.pop_idle() };
         let pooled = match idle {
             Some(idle) => idle,
-            None => match timeout_at(deadline, wait(shared, &mut delays, deadline)).await {
-                Ok(waited) => waited?,
-                Err(_) => break,
+            None => tokio::select! {
+                biased;
+                () = shared.closing.cancelled() => return Err(shared.refused(&Refused::Closed)),
+                waited = timeout_at(deadline, wait(shared, &mut patience)) => match waited {
+                    Ok(waited) => waited?,
+                    Err(_) => break,
+                },
             },
         };
         if let Some(checked) = check(pooled, shared, deadline).await {
@@ -71,57 +88,31 @@ pub(crate) async fn checkout(shared: &Shared, started: Instant, deadline: Instan
 }
 
 /// Waits for a turn, then for a connection that comes back or is opened. At most as many wait in the store as may
-/// connect at once; the others stand in line.
-async fn wait(
-    shared: &Shared,
-    delays: &mut impl Iterator<Item = Duration>,
-    deadline: Instant,
-) -> Result<Pooled> {
+/// connect at once; the others stand in line. What is wrong with the server concerns all of them.
+async fn wait(shared: &Shared, patience: &mut Patience) -> Result<Pooled> {
     let mut failures = shared.failures.clone();
     failures.mark_unchanged();
-    let turn = loop {
+    let _turn = loop {
         tokio::select! {
             biased;
             // The semaphore is never closed.
             turn = shared.turns.acquire() => break turn.ok(),
-            // What is wrong with the server concerns everybody in line.
-            failure = next_failure(&mut failures) => {
-                pause_after(&failure, delays, deadline)?;
-            }
+            failure = next_failure(&mut failures) => patience.bear(&failure)?,
         }
     };
+    // Waiting on the store has it open a connection, once; the connector paces these attempts. The wait itself goes on
+    // meanwhile, since what comes back is as good.
+    let mut returned = Box::pin(shared.store.get_owned());
     loop {
-        // Waiting on the store makes it open a connection when none is idle.
         tokio::select! {
             biased;
-            got = shared.store.get_owned() => {
-                if let Ok(pooled) = got {
-                    drop(turn);
-                    return Ok(pooled);
-                }
-            }
-            failure = next_failure(&mut failures) => {
-                let pause = pause_after(&failure, delays, deadline)?;
-                wait_for_idle(shared, pause).await;
-            }
+            got = &mut returned => if let Ok(pooled) = got {
+                return Ok(pooled);
+            },
+            failure = next_failure(&mut failures) => patience.bear(&failure)?,
             () = sleep(LOOK_AGAIN) => {}
         }
-    }
-}
-
-/// How long to wait before the next attempt; the failure itself when there is to be none.
-fn pause_after(
-    failure: &Failure,
-    delays: &mut impl Iterator<Item = Duration>,
-    deadline: Instant,
-) -> Result<Duration> {
-    let give_up = || Err(failure.error.duplicate());
-    if !failure.is_transient {
-        return give_up();
-    }
-    match delays.next() {
-        Some(pause) if Instant::now() + pause < deadline => Ok(pause),
-        _ => give_up(),
+        returned = Box::pin(shared.store.get_owned());
     }
 }
 
@@ -134,14 +125,6 @@ async fn next_failure(failures: &mut watch::Receiver<LastFailure>) -> Arc<Failur
         if let Some(failure) = &*failures.borrow_and_update() {
             return Arc::clone(failure);
         }
-    }
-}
-
-/// Waits, but not longer than until somebody gives a connection back.
-async fn wait_for_idle(shared: &Shared, pause: Duration) {
-    let end = Instant::now() + pause;
-    while Instant::now() < end && shared.store.state().idle_connections == 0 {
-        sleep_until(end.min(Instant::now() + LOOK_AGAIN)).await;
     }
 }
 

@@ -54,7 +54,8 @@ impl Conn {
     ///
     /// # Errors
     /// What `body` gives, or the error of BEGIN or COMMIT. When a statement failed and `body` gave `Ok` all the same,
-    /// the transaction is rolled back and the first error is reported: the server would not have committed it. An
+    /// the transaction is rolled back and the first error is reported: the server would not have committed it (going back
+    /// to a savepoint undoes the failure). The same when a statement was dropped before its end, or a stream half-read. An
     /// error of COMMIT whose [outcome](Error::outcome) is `Unknown` must not be taken for a rollback.
     ///
     /// # Cancel safety

@@ -1,20 +1,21 @@
 //! Opens connections for bb8, under one deadline, and publishes every failure to whoever waits for a connection.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use db_core::{Action, Cause, ConnectFailed, Connected, Error, Phase, Signal};
 use futures_util::FutureExt;
+use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 use tokio_util::task::TaskTracker;
 
 use crate::checkout::AT_ONCE;
 use crate::physical::{About, Physical};
-use crate::settings::Settings;
+use crate::settings::{Settings, moment_after};
 
 /// The last failure to connect. The watch's own version tells one failure from the next.
 pub(crate) type LastFailure = Option<Arc<Failure>>;
@@ -33,7 +34,31 @@ pub(crate) struct Connector {
     about: Arc<About>,
     failures: watch::Sender<LastFailure>,
     turns: Semaphore,
+    pace: Mutex<Pace>,
     drivers: TaskTracker,
+}
+
+/// When the next connection may be opened. All attempts of a pool go by it, so that many callers do not make many
+/// attempts on a server that refuses.
+struct Pace {
+    not_before: Instant,
+    pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { not_before: Instant::now(), pause: Duration::ZERO }
+    }
+}
+
+impl Pace {
+    /// Doubles the pause, up to half of the time that callers wait: then each still sees an attempt of its time.
+    fn slow_down(&mut self, settings: &Settings) {
+        let retry = settings.connect_retry;
+        let longest = retry.max_delay.min(settings.acquire_timeout / 2);
+        self.pause = self.pause.saturating_mul(2).max(retry.initial_delay).min(longest);
+        self.not_before = moment_after(self.pause.mul_f64(rand::rng().random_range(0.5..1.0)));
+    }
 }
 
 impl Connector {
@@ -44,6 +69,7 @@ impl Connector {
             about,
             failures: watch::Sender::new(None),
             turns: Semaphore::new(AT_ONCE),
+            pace: Mutex::default(),
             drivers,
         }
     }
@@ -70,6 +96,8 @@ impl Connector {
     async fn open_unguarded(&self) -> Result<Physical, Arc<Failure>> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await.ok();
+        let not_before = self.pace().not_before;
+        sleep_until(not_before).await;
         if self.is_closing() {
             return Err(self.closing());
         }
@@ -80,6 +108,7 @@ impl Connector {
             Ok(Ok(physical)) => {
                 observer.connected(&Connected::new(pool, endpoint, started.elapsed()));
                 self.failures.send_replace(None);
+                *self.pace() = Pace::default();
                 return Ok(physical);
             }
             Ok(Err(error)) => self.failure(&error),
@@ -89,6 +118,7 @@ impl Connector {
             // Nobody is left to be told that the server went away meanwhile.
             return Err(self.closing());
         }
+        self.pace().slow_down(&self.settings);
         let failure = self.publish(failure);
         observer.connect_failed(&ConnectFailed::new(pool, endpoint, &failure.error));
         Err(failure)
@@ -130,9 +160,17 @@ impl Connector {
     }
 
     fn timed_out(&self) -> Failure {
+        Failure { error: self.silent(), is_transient: true }
+    }
+
+    /// The server gave no answer in time.
+    pub(crate) fn silent(&self) -> Error {
         let message = format!("{}: no answer within {:?}", self.what(), self.settings.connect_timeout);
-        let error = Error::new(Signal::new(Cause::Unreachable, Phase::Connect), message);
-        Failure { error, is_transient: true }
+        Error::new(Signal::new(Cause::Unreachable, Phase::Connect), message)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn what(&self) -> String {

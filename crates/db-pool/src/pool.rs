@@ -13,8 +13,9 @@ use db_core::{
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{Config, Row};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::checkout::AT_ONCE;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     /// One token for each connection with a caller.
     pub(crate) checkouts: TaskTracker,
+    /// Cancelled when the pool is closed.
+    pub(crate) closing: CancellationToken,
     /// The tasks that drive the connections.
     drivers: TaskTracker,
     server: ServerInfo,
@@ -125,6 +128,7 @@ impl Pool {
             turns: Semaphore::new(AT_ONCE),
             runtime: Handle::current(),
             checkouts: TaskTracker::new(),
+            closing: CancellationToken::new(),
             drivers,
             server,
             is_use_high: AtomicBool::new(false),
@@ -241,8 +245,8 @@ impl Pool {
         }
     }
 
-    /// Closes the pool: nobody is admitted any more, those who hold a connection may finish within `limit`, then
-    /// every idle connection says goodbye to the server.
+    /// Closes the pool: nobody is admitted any more, those who wait are refused, those who hold a connection may finish
+    /// within `limit`, then every idle connection says goodbye to the server.
     ///
     /// # Errors
     /// When connections were still in use at the end of `limit`. They are closed when they come back.
@@ -255,6 +259,7 @@ impl Pool {
         let shared = &self.shared;
         self.maintenance.abort();
         shared.gate.close();
+        shared.closing.cancel();
         // From here on nothing is opened, and what was being opened is not kept.
         shared.drivers.close();
         shared.checkouts.close();
@@ -262,9 +267,12 @@ impl Pool {
             shared.empty_store();
             return Err(CloseError { in_use: shared.checkouts.len(), waited: started.elapsed() });
         }
-        shared.empty_store();
-        // What remains is the farewell of idle connections; a server that does not answer it is not waited for.
-        timeout_at(deadline, shared.drivers.wait()).await.ok();
+        // What remains is the farewell of idle connections, and of those that were opened at the last moment; a server that
+        // does not answer it is not waited for.
+        while Instant::now() < deadline && !shared.drivers.is_empty() {
+            shared.empty_store();
+            timeout(Duration::from_millis(20), shared.drivers.wait()).await.ok();
+        }
         Ok(())
     }
 }

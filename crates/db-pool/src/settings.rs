@@ -46,15 +46,16 @@ pub struct Settings {
     pub application_name: String,
 }
 
-/// How transient failures to connect (refused, reset, starting up, too many connections) are retried.
+/// How transient failures to connect (refused, reset, starting up, too many connections) are retried. Attempts of one
+/// pool are paced together, however many callers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectRetry {
-    /// How many times after the first failure. Default 3.
+    /// How many such failures a caller sits through while it waits; the next one is its error. Default 3.
     pub max_retries: usize,
     /// The first pause; each next one is twice as long, with jitter. Default 100 ms.
     pub initial_delay: Duration,
-    /// The longest pause. Default 5 s.
+    /// The longest pause. Default 5 s; never more than half of the acquire time-out.
     pub max_delay: Duration,
 }
 

@@ -20,6 +20,10 @@ pub struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(conn: &'c mut Conn) -> Result<Self> {
+        if conn.has_unfinished() {
+            let message = "a statement on this connection was abandoned: give it back and acquire another";
+            return Err(Error::new(Signal::new(Cause::Misuse, Phase::Execute), message));
+        }
         // Like every BEGIN it marks the connection before anything is sent. From here on a future that is dropped leaves
         // the connection abandoned.
         let tx = Self { conn, first_error: Mutex::new(None), is_over: false };
@@ -33,7 +37,7 @@ impl<'c> Tx<'c> {
             let message = "not committed: a statement of the transaction was abandoned before its end";
             return Err(Error::new(Signal::new(Cause::Misuse, Phase::Commit), message));
         }
-        if self.is_aborted().await? {
+        if self.is_aborted().await {
             let first = self.error().take();
             self.rollback().await;
             let aborted =
@@ -64,15 +68,12 @@ impl<'c> Tx<'c> {
     }
 
     /// Asks the server when there is reason to: after an error the transaction is aborted, but for a savepoint.
-    async fn is_aborted(&self) -> Result<bool> {
+    async fn is_aborted(&self) -> bool {
         if self.error().is_none() {
-            return Ok(false);
+            return false;
         }
-        match self.conn.fetch("SELECT 1", &[]).await {
-            Ok(_) => Ok(false),
-            Err(error) if error.sqlstate() == Some(SqlState::IN_FAILED_TRANSACTION) => Ok(true),
-            Err(error) => Err(error),
-        }
+        // Without an answer there is no COMMIT either: the server rolls back.
+        self.conn.fetch("SELECT 1", &[]).await.is_err()
     }
 
     /// The session is in no transaction any more.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use db_app::http::{ENDPOINTS, health_routes};
 use db_app::{Config, Database};
 use db_migrate::Migrator;
@@ -32,7 +32,7 @@ pub(crate) async fn run(config: Config) -> Result<Outcome> {
     let deadline = signals.first().map_or_else(|| Instant::now() + limit, |at| at + limit);
     let closed = tokio::select! {
         closed = close(&database, deadline) => closed,
-        () = signals.next() => bail!("stopped at once, on a second signal"),
+        () = signals.next() => at_once(),
     };
     served.and(closed)?;
     tracing::info!(target: "db", "stopped");
@@ -48,15 +48,23 @@ async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>
         () = signals.next() => {}
     }
     let deadline = Instant::now() + config.shutdown_timeout;
-    tokio::select! {
-        opened = timeout_at(deadline, opening) => {
-            if let Ok(Ok(database)) = opened {
-                close(&database, deadline).await?;
-            }
-            Ok(None)
+    let undo = async {
+        match timeout_at(deadline, opening).await {
+            Ok(Ok(database)) => close(&database, deadline).await,
+            // Without a database there is nothing to close; one that takes too long is dropped.
+            Ok(Err(_)) | Err(_) => Ok(()),
         }
-        () = signals.next() => bail!("stopped at once, on a second signal"),
+    };
+    tokio::select! {
+        undone = undo => undone.map(|()| None),
+        () = signals.next() => at_once(),
     }
+}
+
+/// Ends the program now. A server of ours notices and ends as well.
+fn at_once() -> ! {
+    eprintln!("error: stopped at once, on a second signal");
+    std::process::exit(1)
 }
 
 /// Migrates, opens the port, and serves until a signal comes.
@@ -91,7 +99,7 @@ async fn serve(
     let part = Instant::now() + config.shutdown_timeout.mul_f64(0.3);
     tokio::select! {
         ended = timeout_at(part, &mut http) => if ended.is_err() { http.abort() },
-        () = signals.next() => bail!("stopped at once, on a second signal"),
+        () = signals.next() => at_once(),
     }
     Ok(())
 }
