@@ -2,6 +2,7 @@
 //!
 //! Observers are called on the caller's task and must neither block nor panic.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::Error;
@@ -22,6 +23,10 @@ pub trait Observer: Send + Sync {
     fn released(&self, _event: &Released<'_>) {}
     /// A connection was closed.
     fn closed(&self, _event: &Closed<'_>) {}
+    /// A caller has held a connection for suspiciously long; told once for each checkout.
+    fn leaked(&self, _event: &Leaked<'_>) {}
+    /// A statement ended, well or not.
+    fn executed(&self, _event: &Executed<'_>) {}
 }
 
 /// A connection was opened.
@@ -112,6 +117,42 @@ pub struct Closed<'a> {
     pub lived: Duration,
 }
 
+/// A caller has held a connection for suspiciously long.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Leaked<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// Where it was acquired.
+    pub place: &'a Location<'a>,
+    /// How long it has been out.
+    pub held: Duration,
+}
+
+/// A statement ended.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Executed<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// Its text as given. Literals in it may be secrets: for a log take [`Executed::statement`].
+    pub sql: &'a str,
+    /// From its start to the last row; for a stream to the moment when the rows began to arrive.
+    pub took: Duration,
+    /// Whether that is longer than the pool's limit for slow statements.
+    pub is_slow: bool,
+    /// Why it failed, if it did.
+    pub error: Option<&'a Error>,
+}
+
+impl Executed<'_> {
+    /// The text without its literals, on one line, at most 500 characters of it.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        crate::redact::statement(self.sql)
+    }
+}
+
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -126,6 +167,12 @@ pub enum CloseReason {
     Broken,
     /// It came back in the middle of a transaction or a statement.
     Unclean,
+    /// All connections are being replaced.
+    Rotated,
+    /// The pool became smaller.
+    Resized,
+    /// A caller took it out of the pool.
+    Detached,
     /// The pool was closed.
     PoolClosed,
 }
@@ -161,6 +208,8 @@ constructors! {
     HighUse { pool: &'a str, in_use: u32, max: u32, waiting: u32 }
     Released { pool: &'a str, held: Duration }
     Closed { pool: &'a str, endpoint: &'a str, reason: CloseReason, state: ConnectionState, lived: Duration }
+    Leaked { pool: &'a str, place: &'a Location<'a>, held: Duration }
+    Executed { pool: &'a str, sql: &'a str, took: Duration, is_slow: bool, error: Option<&'a Error> }
 }
 
 /// Writes events with `tracing`, target `db::pool`: what went wrong as warnings, connections opened and
@@ -195,6 +244,21 @@ impl Observer for Log {
 
     fn released(&self, event: &Released<'_>) {
         tracing::trace!(target: "db::pool", pool = event.pool, held = ?event.held, "released");
+    }
+
+    fn leaked(&self, event: &Leaked<'_>) {
+        tracing::warn!(target: "db::pool", pool = event.pool, place = %event.place, held = ?event.held,
+            "a connection has not come back for long");
+    }
+
+    fn executed(&self, event: &Executed<'_>) {
+        if event.is_slow {
+            tracing::warn!(target: "db::query", pool = event.pool, took = ?event.took,
+                statement = event.statement(), "slow statement");
+        } else if tracing::enabled!(target: "db::query", tracing::Level::DEBUG) {
+            tracing::debug!(target: "db::query", pool = event.pool, took = ?event.took,
+                statement = event.statement(), error = event.error.map(tracing::field::display), "statement");
+        }
     }
 
     fn closed(&self, event: &Closed<'_>) {

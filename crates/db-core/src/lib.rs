@@ -20,6 +20,7 @@
 //! - [`Executor`] runs statements; [`Query`] adds the verbs by cardinality to everything that is one.
 //! - [`Observer`] is told of events; [`Log`] writes them with `tracing`.
 //! - [`Probe`] is one health check.
+//! - [`CredentialProvider`] gives the password of each connection that is opened.
 //!
 //! # Features
 //! | feature | default | adds |
@@ -32,9 +33,11 @@
 //! `tokio-postgres`.
 
 mod classify;
+mod credentials;
 mod error;
 mod event;
 mod probe;
+mod redact;
 mod report;
 mod sqlstate;
 
@@ -46,10 +49,11 @@ mod executor;
 mod row;
 
 pub use classify::{Action, Advice, Cause, Class, Kind, Operation, Outcome, Phase, Severity, Signal};
+pub use credentials::{CredentialProvider, NoPassword, StaticPassword};
 pub use error::{Error, Result, ServerError, Wait};
 pub use event::{
-    AcquireFailed, Acquired, CloseReason, Closed, ConnectFailed, Connected, ConnectionState, HighUse, Log,
-    Observer, Released,
+    AcquireFailed, Acquired, CloseReason, Closed, ConnectFailed, Connected, ConnectionState, Executed,
+    HighUse, Leaked, Log, Observer, Released,
 };
 pub use probe::{Finding, Probe, Status};
 pub use report::Report;
