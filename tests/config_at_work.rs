@@ -15,13 +15,22 @@ async fn variables_reach_the_session() {
     let layers = Layers::default()
         .with_environment("DATABASE_URL", database.url())
         .with_environment("DB_STATEMENT_TIMEOUT_MS", "1234")
-        .with_environment("DB_APPLICATION_NAME", "billing");
+        .with_environment("DB_APPLICATION_NAME", "billing")
+        .with_environment("DB_LOCK_TIMEOUT_MS", "1235")
+        .with_environment("DB_IDLE_IN_TRANSACTION_TIMEOUT_MS", "1236")
+        .with_environment("DB_SEARCH_PATH", "billing, public")
+        .with_environment("DB_READ_ONLY", "true");
     let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
-    let (limit, name): (String, String) = db
-        .one("SELECT current_setting('statement_timeout'), current_setting('application_name')", &[])
-        .await
-        .expect("settings");
-    assert_eq!((limit.as_str(), name.as_str()), ("1234ms", "billing"));
+    let check = async |name: &str, expect: &str| {
+        let value: String = db.one("SELECT current_setting($1)", &[&name]).await.expect(name);
+        assert_eq!(value, expect, "{name}");
+    };
+    check("statement_timeout", "1234ms").await;
+    check("application_name", "billing").await;
+    check("lock_timeout", "1235ms").await;
+    check("idle_in_transaction_session_timeout", "1236ms").await;
+    check("search_path", "billing, public").await;
+    check("transaction_read_only", "on").await;
     db.close(Duration::from_secs(5)).await.expect("close");
 }
 
@@ -48,6 +57,39 @@ async fn parts_connect_like_the_url() {
     assert_eq!(db.server().database, database.name());
     assert!(!db.server().version.is_empty());
     db.close(Duration::from_secs(5)).await.expect("close");
+}
+
+/// A12: the password is where a file or a command says.
+#[tokio::test]
+async fn a_password_from_a_file_or_a_command() {
+    let database = database().await;
+    let target = database.config();
+    let password = target.get_password().expect("a password");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    let file = file.to_str().expect("text");
+    std::fs::write(file, [password, b"\n"].concat()).expect("a file");
+    let url = format!(
+        "host=127.0.0.1 port={} user={} dbname={}",
+        target.get_ports()[0],
+        target.get_user().expect("a user"),
+        database.name(),
+    );
+    for (name, value) in
+        [("DB_PASSWORD_FILE", file.to_owned()), ("DB_PASSWORD_COMMAND", format!("cat {file}"))]
+    {
+        let layers = Layers::default().with_environment("DATABASE_URL", &url).with_environment(name, &value);
+        let db = Database::open(Config::load(&layers).expect("valid")).await.expect(name);
+        let connected: String = db.one("SELECT current_database()::text", &[]).await.expect("a name");
+        assert_eq!(connected, database.name());
+        db.close(Duration::from_secs(5)).await.expect("close");
+    }
+    let layers = Layers::default()
+        .with_environment("DATABASE_URL", &url)
+        .with_environment("DB_PASSWORD_FILE", "/no/such/file");
+    let error = Database::open(Config::load(&layers).expect("valid")).await.expect_err("no password");
+    let expect = "cannot read the password file /no/such/file: No such file";
+    assert!(error.to_string().contains(expect), "{error}");
 }
 
 /// A1: the pool never asks for more than the server allows.

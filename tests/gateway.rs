@@ -13,8 +13,22 @@ use tokio_postgres::Config;
 /// Passes bytes between clients and a server, unless it is closed.
 pub(crate) struct Gateway {
     address: SocketAddr,
-    is_open: watch::Sender<bool>,
-    connections: Arc<AtomicUsize>,
+    state: watch::Sender<State>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    is_open: bool,
+    /// Connections of an earlier one are dead: nothing of theirs passes ever again.
+    era: u32,
+}
+
+#[derive(Default)]
+struct Counts {
+    open: AtomicUsize,
+    accepted: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 impl Gateway {
@@ -22,26 +36,27 @@ impl Gateway {
         let server = ("127.0.0.1", database.config().get_ports()[0]);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let is_open = watch::Sender::new(true);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let (gate, count) = (is_open.subscribe(), Arc::clone(&connections));
+        let state = watch::Sender::new(State { is_open: true, era: 0 });
+        let counts = Arc::<Counts>::default();
+        let (gate, all) = (state.subscribe(), Arc::clone(&counts));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (gate, count) = (gate.clone(), Arc::clone(&count));
+                let (gate, counts) = (gate.clone(), Arc::clone(&all));
                 tokio::spawn(async move {
-                    count.fetch_add(1, Ordering::SeqCst);
+                    counts.accepted.fetch_add(1, Ordering::SeqCst);
+                    counts.open.fetch_add(1, Ordering::SeqCst);
                     let server = TcpStream::connect(server).await.expect("the server");
                     let ((client_in, client_out), (server_in, server_out)) =
                         (client.into_split(), server.into_split());
                     tokio::select! {
-                        () = pass(client_in, server_out, gate.clone()) => {}
-                        () = pass(server_in, client_out, gate) => {}
+                        () = pass(client_in, server_out, gate.clone(), Some(&counts.requests)) => {}
+                        () = pass(server_in, client_out, gate, None) => {}
                     }
-                    count.fetch_sub(1, Ordering::SeqCst);
+                    counts.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, is_open, connections }
+        Self { address, state, counts }
     }
 
     /// The database as it is seen through here.
@@ -55,12 +70,27 @@ impl Gateway {
 
     /// Lets nothing pass from now on, or everything again.
     pub(crate) fn set_open(&self, is_open: bool) {
-        self.is_open.send_replace(is_open);
+        self.state.send_modify(|state| state.is_open = is_open);
+    }
+
+    /// Loses what has not passed, and the connections that are there with it; neither end is told.
+    pub(crate) fn forget(&self) {
+        self.state.send_modify(|state| state.era += 1);
     }
 
     /// Connections that clients hold to it.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
+        self.counts.open.load(Ordering::SeqCst)
+    }
+
+    /// Connections that clients have ever made to it.
+    pub(crate) fn accepted(&self) -> usize {
+        self.counts.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Pieces of data that clients have sent: about one a request.
+    pub(crate) fn requests(&self) -> usize {
+        self.counts.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -68,11 +98,14 @@ impl Gateway {
 async fn pass(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut gate: watch::Receiver<bool>,
+    mut gate: watch::Receiver<State>,
+    count: Option<&AtomicUsize>,
 ) {
     let (mut bytes, mut held) = ([0; 4096], Vec::new());
+    let born = gate.borrow().era;
     loop {
-        if *gate.borrow_and_update() && !held.is_empty() {
+        let State { is_open, era } = *gate.borrow_and_update();
+        if is_open && era == born && !held.is_empty() {
             if to.write_all(&held).await.is_err() {
                 return;
             }
@@ -80,7 +113,12 @@ async fn pass(
         }
         tokio::select! {
             read = from.read(&mut bytes) => match read {
-                Ok(length @ 1..) => held.extend_from_slice(&bytes[..length]),
+                Ok(length @ 1..) => {
+                    if let Some(count) = count {
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                    held.extend_from_slice(&bytes[..length]);
+                }
                 _ => return,
             },
             changed = gate.changed() => if changed.is_err() { return },

@@ -1,20 +1,23 @@
 //! Behaviour across crates, on a real PostgreSQL: one binary, a module for each behaviour.
 //!
 //! Tests in `docker` need a container engine, tests in `local` binaries of PostgreSQL on this machine; tests in
-//! `own_server` start and stop servers. The others get a fresh database on a server that all share: the one that
+//! `own_server` start and stop servers, those in `pgbouncer` need that program. The others get a fresh database on a server that all share: the one that
 //! `cargo xtask test` names, or one of their own.
 
 mod config_at_work;
 mod docker;
+mod facade;
 mod gateway;
 mod http;
 mod init_sql;
 mod local;
 mod migrate;
 mod own_server;
+mod pgbouncer;
 mod pool;
-mod pool_under_stress;
 mod rows;
 mod support;
+mod tls;
 mod transactions;
 mod verbs;
+mod watched;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use db_core::{Closed, ConnectFailed, Connected, HighUse, Observer};
+use db_core::{Closed, ConnectFailed, Connected, Executed, HighUse, Leaked, Observer};
 use db_pool::{Pool, Settings};
 use db_testkit::{Backend, TestDatabase, TestServer};
 use tokio::runtime::Runtime;
@@ -45,9 +45,17 @@ pub(crate) async fn own_server() -> TestServer {
     TestServer::start(&backend()).await.expect("a server")
 }
 
-/// A pool on `database` with the default settings as changed.
-pub(crate) async fn pool(database: &TestDatabase, change: impl FnOnce(&mut Settings)) -> Pool {
+/// The default settings, with more patience: the machine is busy with other tests.
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::default();
+    (settings.acquire_timeout, settings.connect_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+    settings.check_timeout = Duration::from_secs(10);
+    settings
+}
+
+/// A pool on `database` with the settings of the tests as changed.
+pub(crate) async fn pool(database: &TestDatabase, change: impl FnOnce(&mut Settings)) -> Pool {
+    let mut settings = settings();
     change(&mut settings);
     Pool::open(database.config(), settings).await.expect("a pool")
 }
@@ -97,6 +105,16 @@ impl Observer for Recorder {
 
     fn high_use(&self, event: &HighUse<'_>) {
         self.note(format!("high use {} of {}", event.in_use, event.max));
+    }
+
+    fn leaked(&self, event: &Leaked<'_>) {
+        self.note(format!("leaked {}", event.place));
+    }
+
+    fn executed(&self, event: &Executed<'_>) {
+        let slow = if event.is_slow { "slow " } else { "" };
+        let end = if event.error.is_some() { "failed" } else { "ok" };
+        self.note(format!("executed {slow}{} {end}", event.statement()));
     }
 
     fn closed(&self, event: &Closed<'_>) {

@@ -177,7 +177,7 @@ async fn config_shows_sources_and_no_secret() {
     assert!(!text.contains("hunter2"), "{text}");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     for expect in [
-        ["DATABASE_URL", "postgres://app:***@h:5432/d", ".env"],
+        ["DATABASE_URL", "postgres://app:***@h:5432/d?sslmode=verify-full", ".env"],
         ["DB_POOL_MAX", "4", ".env"],
         ["DB_POOL_MIN", "1", "db.toml"],
         ["DB_PRESET", "patient", "environment"],

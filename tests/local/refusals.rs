@@ -26,8 +26,7 @@ async fn a_value_that_cannot_be_used() {
     );
     check(
         &[("DATABASE_URL", "postgres://a:hunter2@h:x/d")],
-        "error: DATABASE_URL=postgres://*** (environment): invalid value for option `port`; \
-         expected postgres://user:password@host:5432/database\n",
+        "error: DATABASE_URL=postgres://*** (environment): `port` must be a whole number from 1 to 65535\n",
     );
     check(
         &[("DB_LOG", "a=b=c")],

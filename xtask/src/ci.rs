@@ -23,7 +23,13 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
     })?;
     steps.step("db-core without a driver", core_has_no_driver)?;
     steps.step("tidy", tidy::run)?;
-    steps.step("test on local binaries", || test::on(Kind::Local))?;
+    steps.step("test on local binaries", || {
+        ensure!(
+            test::has_pgbouncer(),
+            "pgbouncer is not installed, which tests need: apt-get install pgbouncer"
+        );
+        test::on(Kind::Local)
+    })?;
     if has_docker() {
         steps.step("image", || {
             image::run(image::Args { pg: image::Pg::V15, name: image::NAME.to_owned(), rebuild: false })

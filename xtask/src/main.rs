@@ -4,6 +4,7 @@
 
 mod ci;
 mod image;
+mod soak;
 mod test;
 mod tidy;
 
@@ -21,6 +22,8 @@ enum Cli {
     Test(test::Args),
     /// Check layering and house rules
     Tidy,
+    /// Run the pool for minutes while its sessions are killed
+    Soak(soak::Args),
     /// Build an image of PostgreSQL from the distribution's packages
     Image(image::Args),
     /// Everything that must hold before a change lands
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse() {
         Cli::Test(args) => test::run(&args),
         Cli::Tidy => tidy::run(),
+        Cli::Soak(args) => soak::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),
     };

@@ -2,6 +2,7 @@
 //! what it ran on and how many tests ran. Whatever ends it, the server goes with it.
 
 use std::io::{BufRead, BufReader, Write, stdout};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{cargo, image};
 
-/// The examples that show a crate over somebody else's pool; each takes an empty database by `DATABASE_URL`.
-const EXAMPLES: [(&str, &str); 2] = [("db-health", "deadpool"), ("db-migrate", "deadpool")];
+/// The examples that show a crate alone or over somebody else's pool; each takes an empty database by `DATABASE_URL`.
+const EXAMPLES: [(&str, &str); 3] =
+    [("db-health", "deadpool"), ("db-migrate", "deadpool"), ("db-pool", "a_la_carte")];
 
 /// Finds or starts a PostgreSQL and runs all tests and examples on it
 #[derive(Debug, clap::Args)]
@@ -82,24 +84,32 @@ pub(crate) fn on(kind: Kind) -> Result<()> {
 }
 
 fn choose(args: &Args, version: Option<u32>) -> Result<Backend> {
-    let path = std::env::var_os("PATH");
-    let tag = version.unwrap_or(15);
-    let image = format!("{}:{tag}", args.image);
-    let backend = match args.backend {
-        None => Backend::find(args.url.clone(), &image, path)?,
-        Some(Kind::Url) => {
-            Backend::Url(args.url.clone().context("--backend url needs --url or DB_TEST_URL")?)
-        }
-        Some(Kind::Docker) => Backend::docker(&image)
-            .with_context(|| format!("build the image with `cargo xtask image --pg {tag}`, or pull it"))?,
-        Some(Kind::Local) => Backend::local(path),
-    };
+    let backend = backend(args.backend, args.url.clone(), &args.image, version)?;
     match (backend, version) {
         (Backend::Url(_), Some(_)) => bail!("--pg does not go with a given server"),
         (Backend::Local(search), Some(major)) => {
             Backend::local_major(&search, major).with_context(|| format!("no local PostgreSQL {major}"))
         }
         (backend, _) => Ok(backend),
+    }
+}
+
+/// The kind of server that was asked for, or the first that works.
+pub(crate) fn backend(
+    kind: Option<Kind>,
+    url: Option<String>,
+    image: &str,
+    version: Option<u32>,
+) -> Result<Backend> {
+    let path = std::env::var_os("PATH");
+    let tag = version.unwrap_or(15);
+    let image = format!("{image}:{tag}");
+    match kind {
+        None => Ok(Backend::find(url, &image, path)?),
+        Some(Kind::Url) => Ok(Backend::Url(url.context("--backend url needs --url or DB_TEST_URL")?)),
+        Some(Kind::Docker) => Backend::docker(&image)
+            .with_context(|| format!("build the image with `cargo xtask image --pg {tag}`, or pull it")),
+        Some(Kind::Local) => Ok(Backend::local(path)),
     }
 }
 
@@ -141,6 +151,10 @@ fn run_all(
         println!("leaving out what needs containers: tests named docker::");
         command.args(["--skip", "docker::"]);
     }
+    if !has_pgbouncer() {
+        println!("leaving out what needs PgBouncer, which is not installed: tests named pgbouncer::");
+        command.args(["--skip", "pgbouncer::"]);
+    }
     if !backend.can_start_servers() {
         println!("leaving out what stops its server: tests named own_server::");
         command.args(["--skip", "own_server::"]);
@@ -169,6 +183,13 @@ fn run_all(
         }
     }
     Ok(count)
+}
+
+/// Whether the tests find it: on the PATH, or where Debian keeps it.
+pub(crate) fn has_pgbouncer() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.into_iter().any(|folder| folder.join("pgbouncer").is_file())
 }
 
 /// How many tests a crate has that are left out as a whole.
@@ -221,13 +242,13 @@ impl Count {
 }
 
 /// SIGINT and SIGTERM end the run in an orderly way instead of ending us.
-struct Interruption {
+pub(crate) struct Interruption {
     has_come: Arc<AtomicBool>,
     child: Arc<std::sync::Mutex<Option<Pid>>>,
 }
 
 impl Interruption {
-    fn watch(runtime: &Runtime) -> Result<Self> {
+    pub(crate) fn watch(runtime: &Runtime) -> Result<Self> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let this = Self { has_come: Arc::default(), child: Arc::default() };
@@ -246,6 +267,17 @@ impl Interruption {
             }
         });
         Ok(this)
+    }
+
+    /// Runs a command to its end, which comes early with the interruption.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
+        let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+        self.also_ends(Some(&child));
+        let status = child.wait()?;
+        self.also_ends(None);
+        self.check()?;
+        ensure!(status.success(), "it failed ({status})");
+        Ok(())
     }
 
     /// Names the process that is to be ended as well, or none.

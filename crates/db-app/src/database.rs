@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{Cause, Error, Executor, Finding, Params, Phase, Result, RowStream, Signal};
-use db_health::{Check, ConnectionProbe, FnProbe, Monitor, Snapshot};
+use db_health::{Check, FnProbe, Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
-use db_pool::{CloseError, Conn, Pool, ServerInfo, Stats, Tx, endpoint};
+use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, Tx};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
-use crate::config::{Config, Target};
+use crate::config::{Config, Postgres};
 use crate::embedded::Kept;
+use crate::watched::Watched;
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
@@ -27,7 +28,7 @@ pub struct Database {
 struct Inner {
     pool: Pool,
     monitor: Monitor,
-    target: tokio_postgres::Config,
+    target: Target,
     origin: String,
     /// The server that we run ourselves.
     kept: Option<Kept>,
@@ -54,7 +55,7 @@ pub enum OpenError {
 pub enum StopError {
     /// Somebody still held connections.
     #[error(transparent)]
-    Pool(#[from] CloseError),
+    Pool(#[from] StillInUse),
     /// The server of our own did not stop.
     #[error(transparent)]
     Embedded(#[from] db_embedded::Error),
@@ -72,9 +73,9 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future stops a server that it started.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let (kept, origin, target) = match &config.target {
-            Target::Given(given) => (None, describe(given), (**given).clone()),
-            Target::Embedded(folder) => {
+        let (kept, origin, target) = match &config.postgres {
+            Postgres::Given(given) => (None, describe(given), (**given).clone()),
+            Postgres::Embedded(folder) => {
                 let kept = Kept::start(folder).await?;
                 let (origin, target) = (kept.origin.clone(), kept.target.clone());
                 (Some(kept), origin, target)
@@ -95,9 +96,8 @@ impl Database {
         let ServerInfo { version, time, database, user, .. } = pool.server();
         tracing::info!(target: "db", version, %time, database, user, "verified");
 
-        let mut watched = target.clone();
-        watched.application_name("db health");
-        let ping = Check::new(ConnectionProbe::new("postgres", watched)).interval(config.health_interval);
+        let watched = Watched::new("postgres", target.clone());
+        let ping = Check::new(watched).interval(config.health_interval);
         let in_process = pool_check(&pool).interval(config.health_interval);
         let monitor = Monitor::start(vec![ping, in_process]);
         monitor.first_looks().await;
@@ -112,8 +112,9 @@ impl Database {
     ///
     /// # Cancel safety
     /// As [`Pool::acquire`].
-    pub async fn acquire(&self) -> Result<Conn> {
-        self.inner.pool.acquire().await
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<Conn>> + Send {
+        self.inner.pool.acquire()
     }
 
     /// Runs `body` in a transaction: commits when it gives `Ok`, rolls back when it gives `Err`.
@@ -123,11 +124,12 @@ impl Database {
     ///
     /// # Cancel safety
     /// As [`Conn::tx`].
-    pub async fn tx<T, F>(&self, body: F) -> Result<T>
+    #[track_caller]
+    pub fn tx<T, F>(&self, body: F) -> impl Future<Output = Result<T>>
     where
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
     {
-        self.inner.pool.tx(body).await
+        self.inner.pool.tx(body)
     }
 
     /// [`Database::tx`] for a body with an error type of its own.
@@ -137,12 +139,51 @@ impl Database {
     ///
     /// # Cancel safety
     /// As [`Conn::tx`].
-    pub async fn try_tx<T, E, F>(&self, body: F) -> Result<T, E>
+    #[track_caller]
+    pub fn try_tx<T, E, F>(&self, body: F) -> impl Future<Output = Result<T, E>>
     where
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<db_core::Error>,
     {
-        self.inner.pool.try_tx(body).await
+        self.inner.pool.try_tx(body)
+    }
+
+    /// Listens on `channels` with a connection beside the pool, which is opened again when it is lost.
+    ///
+    /// # Errors
+    /// As [`Pool::listen`].
+    ///
+    /// # Cancel safety
+    /// As [`Pool::listen`].
+    pub async fn listen(&self, channels: &[&str]) -> Result<Listener> {
+        self.inner.pool.listen(channels).await
+    }
+
+    /// Replaces every connection of the pool, without an error to anybody.
+    pub fn rotate(&self) {
+        self.inner.pool.rotate();
+    }
+
+    /// Admits nobody until [`Database::resume`], and waits until every connection has come back.
+    ///
+    /// # Errors
+    /// As [`Pool::pause`]: connections were still in use at the end of `limit`. The pool stays paused.
+    ///
+    /// # Cancel safety
+    /// As [`Pool::pause`].
+    pub async fn pause(&self, limit: Duration) -> Result<(), StillInUse> {
+        self.inner.pool.pause(limit).await
+    }
+
+    /// Admits callers again, in the order in which they came.
+    pub fn resume(&self) {
+        self.inner.pool.resume();
+    }
+
+    /// Changes the most connections, and gives what is in force; the ceiling of the configuration does not count here, that
+    /// of the server does. See [`Pool::resize`].
+    pub fn resize(&self, max: u32) -> u32 {
+        self.inner.pool.resize(max)
     }
 
     /// The health of all components, as the monitor saw it last. Never waits.
@@ -177,7 +218,7 @@ impl Database {
 
     /// How to connect to it, for work that needs a connection outside the pool, such as migrations.
     #[must_use]
-    pub fn target(&self) -> &tokio_postgres::Config {
+    pub fn target(&self) -> &Target {
         &self.inner.target
     }
 
@@ -190,23 +231,21 @@ impl Database {
     /// Dropping the future leaves nothing behind.
     pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
         const LIMIT: Duration = Duration::from_secs(10);
-        let mut target = self.inner.target.clone();
-        target.application_name(format!("db {purpose}"));
+        let mut target = self.inner.target.clone().with_application_name(format!("db {purpose}"));
         if let Some(database) = database {
-            target.dbname(database);
+            target = target.with_database(database);
         }
-        let what = format!("could not connect to {}", endpoint(&target));
-        let connected = match timeout(LIMIT, target.connect(NoTls)).await {
-            Ok(connected) => connected.map_err(|error| Error::from_driver(&error, Phase::Connect)),
+        match timeout(LIMIT, target.connect()).await {
+            Ok(connected) => connected,
             Err(_) => {
                 let signal = Signal::new(Cause::Unreachable, Phase::Connect);
-                Err(Error::new(signal, format!("no answer within {LIMIT:?}")))
+                let endpoint = target.endpoint();
+                Err(Error::new(
+                    signal,
+                    format!("could not connect to {endpoint}: no answer within {LIMIT:?}"),
+                ))
             }
-        };
-        let (client, connection) = connected.map_err(|error| error.context(what))?;
-        // Ends with the client; an error reaches the client's caller as well.
-        tokio::spawn(connection);
-        Ok(client)
+        }
     }
 
     /// Applies the pending migrations on a connection of its own.
@@ -272,25 +311,31 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The pool is part of this process: full with callers waiting is degraded, never down.
+/// The pool is part of this process: paused, or full with callers waiting, is degraded, never down.
 fn pool_check(pool: &Pool) -> Check {
     let pool = pool.clone();
     let look = move || {
         let stats = pool.stats();
-        let is_saturated = stats.waiting > 0 && stats.in_use >= stats.max;
-        let finding = if is_saturated { Finding::degraded("saturated") } else { Finding::healthy() };
+        let finding = if stats.is_paused {
+            Finding::degraded("paused")
+        } else if stats.waiting > 0 && stats.in_use >= stats.max {
+            Finding::degraded("saturated")
+        } else {
+            Finding::healthy()
+        };
         finding
             .with("total", stats.total)
             .with("idle", stats.idle)
             .with("active", stats.in_use)
             .with("waiting", stats.waiting)
             .with("max", stats.max)
+            .with("min", stats.min)
             .with("utilization", json!(stats.utilization))
     };
     Check::new(FnProbe::new("pool", look)).non_critical().internal()
 }
 
-fn describe(target: &tokio_postgres::Config) -> String {
-    let database = target.get_dbname().or(target.get_user()).unwrap_or_default();
-    format!("the given server {}, database {database}", endpoint(target))
+fn describe(target: &Target) -> String {
+    let database = target.database().or(target.user()).unwrap_or_default();
+    format!("the given server {}, database {database}", target.endpoint())
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use db_core::ExposeSecret;
 use db_embedded::{Search, Server, Settings};
+use db_pool::Target;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::Config;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{OpenError, StopError};
@@ -27,7 +27,7 @@ pub(crate) struct Kept {
     server: Arc<Mutex<Option<Server>>>,
     keeper: AbortOnDropHandle<()>,
     pub(crate) origin: String,
-    pub(crate) target: Config,
+    pub(crate) target: Target,
 }
 
 impl Kept {

@@ -38,6 +38,7 @@ pub mod config;
 mod database;
 mod embedded;
 pub mod http;
+mod watched;
 
 pub use config::Config;
 pub use database::{Database, OpenError, StopError};

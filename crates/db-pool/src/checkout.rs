@@ -1,31 +1,32 @@
-//! From admission to a connection that may be handed out: take an idle one or open one, and check it.
+//! From admission to a connection that may be handed out: take an idle one or have one opened, and check it.
+//!
+//! Idle connections are counted by a semaphore that serves in order, so nobody who waits for one is overtaken and no
+//! wake-up is lost, whichever way a connection becomes free: given back, or opened.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use db_core::{CloseReason, Result};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::connector::{Connector, Failure, LastFailure};
 use crate::gate::Refused;
 use crate::physical::Physical;
-use crate::pool::Shared;
+use crate::release::Place;
+use crate::seats::Seat;
 use crate::settings::{Settings, moment_after};
+use crate::shared::Shared;
+use crate::store::Shelf;
 
-/// At most this many callers wait for the store at once, and at most this many connections are opened at once, so that
-/// a restarted server is not met by a stampede.
+/// At most this many connections are opened at once, so that a restarted server is not met by a stampede.
 pub(crate) const AT_ONCE: usize = 2;
 
-/// How often a caller looks again for an idle connection. bb8 wakes its waiters one by one and keeps at most one
-/// wake-up for nobody, so two connections that come back at the same instant can wake one caller.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
 /// A connection out of the store.
-pub(crate) type Pooled = bb8::PooledConnection<'static, Connector>;
+pub(crate) type Pooled = bb8::PooledConnection<'static, Shelf>;
 
 /// How many failures to connect a caller still sits through.
-pub(crate) struct Patience(usize);
+struct Patience(usize);
 
 impl Patience {
     fn new(settings: &Settings) -> Self {
@@ -44,76 +45,108 @@ impl Patience {
     }
 }
 
-/// Opens a connection for a pool that has none yet.
-pub(crate) async fn connect_patiently(connector: &Connector, settings: &Settings) -> Result<Physical> {
+/// The demand for connections that nobody has.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    /// Callers who were admitted and found nothing idle.
+    hungry: AtomicUsize,
+    /// Tasks that open connections for them.
+    openers: AtomicUsize,
+}
+
+/// The first connection of a pool, opened before there is a pool.
+pub(crate) async fn connect_patiently(
+    connector: &Connector,
+    settings: &Settings,
+    mut seat: impl FnMut() -> Option<Seat>,
+) -> Result<Physical> {
     let deadline = moment_after(settings.acquire_timeout);
     let mut patience = Patience::new(settings);
     let mut last = None;
-    loop {
-        match timeout_at(deadline, connector.open()).await {
+    while let Some(seat) = seat() {
+        match timeout_at(deadline, connector.open(seat)).await {
             Ok(Ok(physical)) => return Ok(physical),
             Ok(Err(failure)) => {
                 patience.bear(&failure)?;
                 last = Some(failure);
             }
-            Err(_) => {
-                return Err(last.map_or_else(|| connector.silent(), |failure| failure.error.duplicate()));
-            }
+            Err(_) => break,
         }
     }
+    Err(last.map_or_else(|| connector.silent(), |failure| failure.error.duplicate()))
+}
+
+/// A place if one is free this instant, and a connection if one is idle that needs no check.
+pub(crate) fn at_once(
+    shared: &Arc<Shared>,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> (Option<Place>, Option<Pooled>) {
+    if deadline.is_some_and(|deadline| deadline <= now) || !shared.gate.try_admit() {
+        return (None, None);
+    }
+    let place = Some(Place::new(shared));
+    let Some(mut pooled) = shared.take_idle() else { return (place, None) };
+    pooled.discard = pooled.worn_out(now);
+    if pooled.discard.is_some() || needs_check(&pooled, shared, now) {
+        shared.put_back(pooled);
+        return (place, None);
+    }
+    (place, Some(pooled))
 }
 
 /// Gives the admitted caller a connection that is known to work.
-pub(crate) async fn checkout(shared: &Shared, started: Instant, deadline: Instant) -> Result<Pooled> {
-    let mut patience = Patience::new(&shared.settings);
-    while Instant::now() < deadline {
-        // Nobody overtakes those who wait for a connection to come back or to be opened.
-        let idle = if shared.is_anyone_waiting() { None } else { shared.pop_idle() };
-        let pooled = match idle {
-            Some(idle) => idle,
-            None => tokio::select! {
-                biased;
-                () = shared.closing.cancelled() => return Err(shared.refused(&Refused::Closed)),
-                waited = timeout_at(deadline, wait(shared, &mut patience)) => match waited {
-                    Ok(waited) => waited?,
-                    Err(_) => break,
-                },
-            },
+pub(crate) async fn checkout(shared: &Arc<Shared>, started: Instant, deadline: Instant) -> Result<Pooled> {
+    let mut now = started;
+    let mut patience = None;
+    // A connection is not blamed for a deadline that is over.
+    while now < deadline {
+        let pooled = match shared.take_idle() {
+            Some(idle) => Some(idle),
+            None => wait(shared, &mut patience, deadline).await?,
         };
-        if let Some(checked) = check(pooled, shared, deadline).await {
-            return Ok(checked);
+        match pooled {
+            Some(pooled) => {
+                if let Some(checked) = check(pooled, shared, now, deadline).await {
+                    return Ok(checked);
+                }
+            }
+            None => break,
         }
+        now = Instant::now();
     }
     Err(shared.timed_out(started.elapsed()))
 }
 
-/// Waits for a turn, then for a connection that comes back or is opened. At most as many wait in the store as may
-/// connect at once; the others stand in line. What is wrong with the server concerns all of them.
-async fn wait(shared: &Shared, patience: &mut Patience) -> Result<Pooled> {
+/// Waits until a connection comes back or has been opened. What is wrong with the server concerns all who wait.
+async fn wait(
+    shared: &Arc<Shared>,
+    patience: &mut Option<Patience>,
+    deadline: Instant,
+) -> Result<Option<Pooled>> {
     let mut failures = shared.failures.clone();
     failures.mark_unchanged();
-    let _turn = loop {
-        tokio::select! {
-            biased;
-            // The semaphore is never closed.
-            turn = shared.turns.acquire() => break turn.ok(),
-            failure = next_failure(&mut failures) => patience.bear(&failure)?,
+    let patience = patience.get_or_insert_with(|| Patience::new(&shared.settings));
+    let _hungry = Hungry::new(shared);
+    shared.open_more();
+    let mut turn = std::pin::pin!(shared.ready.acquire());
+    let waiting = async {
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.closing.cancelled() => return Err(shared.refused(&Refused::Closed)),
+                // The semaphore is never closed.
+                permit = &mut turn => {
+                    if let Ok(permit) = permit {
+                        permit.forget();
+                    }
+                    return Ok(shared.pop());
+                }
+                failure = next_failure(&mut failures) => patience.bear(&failure)?,
+            }
         }
     };
-    // Waiting on the store has it open a connection, once; the connector paces these attempts. The wait itself goes on
-    // meanwhile, since what comes back is as good.
-    let mut returned = Box::pin(shared.store.get_owned());
-    loop {
-        tokio::select! {
-            biased;
-            got = &mut returned => if let Ok(pooled) = got {
-                return Ok(pooled);
-            },
-            failure = next_failure(&mut failures) => patience.bear(&failure)?,
-            () = sleep(LOOK_AGAIN) => {}
-        }
-        returned = Box::pin(shared.store.get_owned());
-    }
+    timeout_at(deadline, waiting).await.unwrap_or(Ok(None))
 }
 
 async fn next_failure(failures: &mut watch::Receiver<LastFailure>) -> Arc<Failure> {
@@ -129,21 +162,114 @@ async fn next_failure(failures: &mut watch::Receiver<LastFailure>) -> Arc<Failur
 }
 
 /// Gives the connection on if it may be used; otherwise it is closed on the way out.
-async fn check(mut pooled: Pooled, shared: &Shared, deadline: Instant) -> Option<Pooled> {
-    pooled.discard = pooled.worn_out();
+async fn check(mut pooled: Pooled, shared: &Shared, now: Instant, deadline: Instant) -> Option<Pooled> {
+    pooled.discard = pooled.worn_out(now);
     if pooled.discard.is_some() {
         return None;
     }
-    let settings = &shared.settings;
-    if pooled.idle_since.elapsed() >= settings.check_after {
-        // Until the server has answered it counts as broken, so that a check which is given up closes it.
-        pooled.discard = Some(CloseReason::Broken);
-        let limit = deadline.min(moment_after(settings.check_timeout));
-        let answered = timeout_at(limit, pooled.client.check_connection()).await;
-        if !matches!(answered, Ok(Ok(()))) {
+    if needs_check(&pooled, shared, now) {
+        let limit = deadline.min(moment_after(shared.settings.check_timeout));
+        if !is_alive(&mut pooled, limit).await {
             return None;
         }
-        pooled.discard = None;
     }
     Some(pooled)
+}
+
+fn needs_check(pooled: &Pooled, shared: &Shared, now: Instant) -> bool {
+    now.saturating_duration_since(pooled.last_ok) >= shared.settings.check_after
+}
+
+/// Asks the server for a sign of life. Until it has answered the connection counts as broken, so that one whose check is
+/// given up is closed.
+pub(crate) async fn is_alive(pooled: &mut Pooled, limit: Instant) -> bool {
+    pooled.discard = Some(CloseReason::Broken);
+    let answered = timeout_at(limit, pooled.session.sync()).await;
+    if !matches!(answered, Ok(Ok(()))) {
+        return false;
+    }
+    pooled.discard = None;
+    pooled.last_ok = Instant::now();
+    true
+}
+
+impl Shared {
+    /// An idle connection, unless others wait for one.
+    pub(crate) fn take_idle(&self) -> Option<Pooled> {
+        self.ready.try_acquire().ok()?.forget();
+        self.pop()
+    }
+
+    /// Has connections opened for callers who found none, as far as there are seats: by as many tasks as there are such
+    /// callers, up to the limit. To be called whenever one more caller waits, or a seat becomes free.
+    pub(crate) fn open_more(self: &Arc<Self>) {
+        while let Some(opener) = Opener::new(self) {
+            let Some(seat) = self.seats.take(u32::MAX) else { return };
+            self.runtime.spawn(opener.run(seat));
+        }
+    }
+
+    /// Takes in a connection that was opened.
+    pub(crate) fn add(&self, physical: Physical) {
+        self.register.add(&physical.watched);
+        // Only one that is not to be used is refused.
+        if self.store.add(physical).is_ok() {
+            self.ready.add_permits(1);
+        }
+    }
+}
+
+/// Counts a caller who waits for a connection.
+struct Hungry<'a>(&'a Demand);
+
+impl<'a> Hungry<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.demand.hungry.fetch_add(1, Ordering::SeqCst);
+        Self(&shared.demand)
+    }
+}
+
+impl Drop for Hungry<'_> {
+    fn drop(&mut self) {
+        self.0.hungry.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A task that opens connections while somebody waits.
+struct Opener(Arc<Shared>);
+
+impl Opener {
+    fn new(shared: &Arc<Shared>) -> Option<Self> {
+        let Demand { hungry, openers } = &shared.demand;
+        if shared.gate.is_closed() {
+            return None;
+        }
+        let more = |now| (now < AT_ONCE.min(hungry.load(Ordering::SeqCst))).then_some(now + 1);
+        openers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Self(Arc::clone(shared)))
+    }
+
+    async fn run(self, seat: Seat) {
+        let shared = Arc::clone(&self.0);
+        let mut seat = Some(seat);
+        while let Some(taken) = seat.take() {
+            // A failure has been published to those who wait.
+            if let Ok(physical) = shared.connector.open(taken).await {
+                shared.add(physical);
+            }
+            let Demand { hungry, openers } = &shared.demand;
+            if !shared.gate.is_closed() && hungry.load(Ordering::SeqCst) >= openers.load(Ordering::SeqCst) {
+                seat = shared.seats.take(u32::MAX);
+            }
+        }
+        drop(self);
+        // Somebody may have begun to wait when this task had decided to end.
+        shared.open_more();
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.demand.openers.fetch_sub(1, Ordering::SeqCst);
+    }
 }

@@ -1,51 +1,53 @@
-//! A connection with a caller: the guard that runs statements and decides, when dropped, whether the connection may
-//! serve anybody else.
+//! A connection with a caller: the guard that runs statements, bounds their time, and gives the connection back when it is
+//! dropped.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use db_core::{Cause, Error, Executor, Params, Phase, Released, Result, RowStream, Signal};
+use db_core::{Cause, Error, Executed, Executor, Params, Phase, Released, Result, RowStream, Signal};
 use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
 use tokio::time::Instant;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
-use crate::Tx;
-use crate::connector::Connector;
-use crate::pool::Shared;
-use crate::release::{Held, Left, Place};
+use crate::checkout::Pooled;
+use crate::release::{Held, Place};
+use crate::running::{Patience, Running, Unfinished};
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::watch::Caller;
+use crate::wire::{Effects, Transaction};
+use crate::{Detached, Tx};
 
 /// A connection of its own for one caller; it goes back when it is dropped.
 ///
 /// # Cancel safety
-/// Dropping the future of a statement leaves the connection in an unknown state. It then does not go back: the
-/// statement is cancelled on the server and the connection is closed. A transaction that is open when the connection is
-/// dropped is rolled back before anybody else gets it, also one that was begun by hand.
+/// Dropping the future of a statement has the server cancel it; so does a stream that is dropped before its end. Until
+/// that has happened nobody else gets the connection. A transaction that is open when the connection is dropped is
+/// rolled back, also one that was begun by hand, and what [`Reset`](crate::Reset) names is undone.
 ///
-/// Settings of the session that were changed by hand (`SET`) are the caller's to undo.
+/// # Time-outs
+/// A call ends after the statement time-out and a twentieth of it, at least half a second, also when the server is silent.
+/// Whether the statement took effect is then unknown; it is cancelled as above.
 pub struct Conn {
     /// Taken when the guard is dropped, never before.
     held: Option<Held>,
+    session: Arc<Session>,
     acquired: Instant,
     unfinished: Unfinished,
-    /// Whether a transaction is, or may be, open.
-    in_transaction: AtomicBool,
-    /// Whether a transaction was dropped in its middle: nothing more may run here.
+    /// Whether a transaction was dropped in its middle, or the driver lost its way: nothing more may run here.
     is_abandoned: bool,
 }
 
 impl Conn {
-    pub(crate) fn new(
-        physical: bb8::PooledConnection<'static, Connector>,
-        place: Place,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(physical: Pooled, place: Place, now: Instant, caller: Caller) -> Self {
+        let held = Held::new(physical, place, now, caller);
         Self {
-            held: Some(Held::new(physical, place, shared)),
-            acquired: Instant::now(),
+            session: Arc::clone(held.session()),
+            held: Some(held),
+            acquired: now,
             unfinished: Unfinished::default(),
-            in_transaction: AtomicBool::new(false),
             is_abandoned: false,
         }
     }
@@ -93,26 +95,38 @@ impl Conn {
         }
     }
 
-    /// Rows as they arrive; the connection goes back when the stream ends or is dropped.
-    pub(crate) async fn into_stream(self, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
-        let (statement, rows) = self.start_stream(sql, params).await?;
-        Ok(until_the_end(self, statement, rows))
+    /// Takes the connection out of the pool, which opens another in its place when it needs one. From then on nobody
+    /// cleans it, counts it or bounds its time.
+    #[must_use]
+    pub fn detach(mut self) -> Detached {
+        match self.held.take() {
+            Some(held) => held.detach(),
+            None => unreachable!("a connection is held until it is dropped"),
+        }
     }
 
-    /// The driver's client, if something may be sent on it: what is not sent has no unknown outcome.
-    pub(crate) fn usable(&self, phase: Phase) -> Result<&Client> {
-        let client = match &self.held {
-            Some(held) => &held.physical.client,
-            None => unreachable!("a connection is held until it is dropped"),
-        };
+    /// The process id of the server's session, as in `pg_stat_activity`; behind a pooler a number of the pooler's.
+    #[must_use]
+    pub fn process_id(&self) -> i32 {
+        self.session.wire.process().0
+    }
+
+    /// Rows as they arrive; the connection goes back when the stream ends or is dropped.
+    pub(crate) async fn into_stream(self, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
+        let rows = self.start_stream(sql, params).await?;
+        Ok(rows.until_the_end(self))
+    }
+
+    /// The session, if something may be sent on it: what is not sent has no unknown outcome.
+    pub(crate) fn usable(&self, phase: Phase) -> Result<&Arc<Session>> {
         if self.is_abandoned {
             let message = "a transaction on this connection was abandoned: give it back and acquire another";
             return Err(Error::new(Signal::new(Cause::Misuse, phase), message));
         }
-        if client.is_closed() {
+        if !self.session.is_usable() {
             return Err(Error::new(Signal::new(Cause::Unsent, phase), "the connection is closed"));
         }
-        Ok(client)
+        Ok(&self.session)
     }
 
     /// Whether a statement was begun whose end was not seen.
@@ -120,159 +134,188 @@ impl Conn {
         self.unfinished.any()
     }
 
-    /// Notes that a transaction was dropped in its middle.
+    /// Notes that the driver has lost its way on this connection.
+    pub(crate) fn spend(&self) {
+        self.session.spend();
+    }
+
+    /// Notes that nothing more may run here.
     pub(crate) fn abandon(&mut self) {
         self.is_abandoned = true;
     }
 
-    pub(crate) fn set_in_transaction(&self, in_transaction: bool) {
-        self.in_transaction.store(in_transaction, Ordering::Relaxed);
-    }
-
-    /// Notes a statement that may open a transaction.
-    fn note(&self, sql: &str) {
-        if may_begin(sql) {
-            self.set_in_transaction(true);
+    /// Where the session stands, once the server has answered everything.
+    pub(crate) async fn transaction(&self, phase: Phase) -> Result<Transaction> {
+        let session = self.usable(phase)?;
+        if session.wire.is_owed() {
+            self.run(phase, session.sync()).await?;
         }
+        Ok(session.wire.transaction())
     }
 
-    /// Runs one operation of the driver, counted until its end was seen.
-    pub(crate) async fn run<T>(&self, operation: impl Future<Output = T>) -> T {
-        let statement = self.unfinished.begin();
-        let result = operation.await;
-        statement.end();
+    /// Runs an operation, counted until its end was seen, for at most the time that a statement may take.
+    pub(crate) async fn run<T>(&self, phase: Phase, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let running = self.begin();
+        // Time that runs out leaves it unfinished.
+        let result = self.session.bound(phase, operation).await?;
+        running.end();
         result
     }
 
-    async fn start_stream(
-        &self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<(Statement, tokio_postgres::RowStream)> {
-        let client = self.usable(Phase::Execute)?;
-        self.note(sql);
-        let statement = self.unfinished.begin();
-        match client.query_raw(sql, params.iter().copied()).await {
-            Ok(rows) => Ok((statement, rows)),
-            Err(error) => {
-                statement.end();
-                Err(Error::from_driver(&error, Phase::Execute))
-            }
+    /// Notes that an operation begins.
+    pub(crate) fn begin(&self) -> Running {
+        self.unfinished.begin()
+    }
+
+    /// How long a call may take.
+    pub(crate) fn patience(&self) -> Patience {
+        self.session.patience()
+    }
+
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        self.held.as_ref().map(Held::shared)
+    }
+
+    /// Runs a statement, and tells the observer how it went.
+    async fn observed<T>(&self, sql: &str, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let started = Instant::now();
+        let (effects, before) = (self.session.wire.effects(), self.unfinished.seen());
+        let result = self.run(Phase::Execute, operation).await;
+        if is_set_local(sql) && self.unfinished.is_only_one_since(before) && !effects.has(Effects::SETTING) {
+            // It ends with its transaction, which the server does not say.
+            self.session.wire.forget(Effects::SETTING);
         }
+        self.tell(sql, started, result.as_ref().err());
+        result
+    }
+
+    fn tell(&self, sql: &str, started: Instant, error: Option<&Error>) {
+        let Some(shared) = self.shared() else { return };
+        let (took, limit) = (started.elapsed(), shared.settings.slow_query);
+        let is_slow = !limit.is_zero() && took >= limit;
+        shared.about.observer.executed(&Executed::new(&shared.about.pool, sql, took, is_slow, error));
+    }
+
+    async fn start_stream(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
+        let session = self.usable(Phase::Execute)?;
+        let started = Instant::now();
+        let running = self.begin();
+        let result = self.patience().bound(Phase::Execute, session.stream(sql, params)).await;
+        let result = match result {
+            Ok(Ok((rows, needs_commit))) => Ok(Rows {
+                rows: Box::pin(rows),
+                commit: needs_commit.then(|| Arc::clone(session)),
+                patience: self.patience(),
+                running,
+            }),
+            Ok(Err(error)) => {
+                running.end();
+                Err(error)
+            }
+            Err(silent) => Err(silent),
+        };
+        self.tell(sql, started, result.as_ref().err());
+        result
+    }
+}
+
+/// The verbs without a box, for those who have one of their own. What runs is pinned here: each function that a future is
+/// moved into makes the whole larger by twice its size.
+impl Conn {
+    pub(crate) async fn fetch_here(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        let session = self.usable(Phase::Execute)?;
+        self.observed(sql, pin!(session.fetch(sql, params))).await
+    }
+
+    pub(crate) async fn execute_here(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        let session = self.usable(Phase::Execute)?;
+        self.observed(sql, pin!(session.execute(sql, params))).await
+    }
+
+    pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
+        let session = self.usable(Phase::Execute)?;
+        self.observed(sql, pin!(session.simple(sql, Phase::Execute))).await
     }
 }
 
 #[async_trait]
 impl Executor for Conn {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        let client = self.usable(Phase::Execute)?;
-        self.note(sql);
-        self.run(client.fetch(sql, params)).await
+        self.fetch_here(sql, params).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        let (statement, rows) = self.start_stream(sql, params).await?;
-        Ok(until_the_end((), statement, rows))
+        Ok(self.start_stream(sql, params).await?.until_the_end(()))
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        let client = self.usable(Phase::Execute)?;
-        self.note(sql);
-        self.run(Executor::execute(client, sql, params)).await
+        self.execute_here(sql, params).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        let client = self.usable(Phase::Execute)?;
-        // Any of several statements may be a BEGIN.
-        if contains_begin(sql) {
-            self.set_in_transaction(true);
-        }
-        self.run(client.batch(sql)).await
+        self.batch_here(sql).await
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
-        let left = if self.unfinished.any() {
-            Left::Statement
-        } else if *self.in_transaction.get_mut() {
-            Left::Transaction
-        } else {
-            Left::Clean
-        };
-        let shared = Arc::clone(&held.shared);
-        let about = &shared.about;
-        about.observer.released(&Released::new(&about.pool, self.acquired.elapsed()));
-        held.release(left);
+        let about = &held.shared().about;
+        let now = Instant::now();
+        about.observer.released(&Released::new(&about.pool, now - self.acquired));
+        held.release(self.unfinished.any(), now);
     }
-}
-
-/// Whether a single statement may open a transaction. A comment in front hides the first word; better once too often.
-fn may_begin(sql: &str) -> bool {
-    let sql = sql.trim_start_matches(|c: char| c.is_whitespace() || c == ';' || c == '(');
-    let starts_with =
-        |word: &str| sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    ["begin", "start", "--", "/*"].into_iter().any(starts_with)
-}
-
-/// Whether several statements may open a transaction; a rollback for nothing costs a round trip and a warning.
-fn contains_begin(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    sql.contains("begin") || sql.contains("start")
 }
 
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conn").field("in_transaction", &self.in_transaction).finish_non_exhaustive()
+        f.debug_struct("Conn").field("process_id", &self.process_id()).finish_non_exhaustive()
     }
 }
 
-/// Counts statements that were begun and whose end was not seen.
-#[derive(Clone, Default)]
-struct Unfinished(Arc<AtomicUsize>);
-
-impl Unfinished {
-    fn begin(&self) -> Statement {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Statement(self.clone())
-    }
-
-    fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
+/// Whether a single statement changes a setting for its transaction alone.
+fn is_set_local(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    sql.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("set local"))
+        && sql.as_bytes().get(9).is_some_and(u8::is_ascii_whitespace)
+        && !sql.trim_end_matches([';', ' ', '\n']).contains(';')
 }
 
-/// A statement under way. Merely dropping it leaves it counted: its end was not seen.
-struct Statement(Unfinished);
-
-impl Statement {
-    fn end(self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The rows of a statement that has begun.
+struct Rows {
+    rows: std::pin::Pin<Box<tokio_postgres::RowStream>>,
+    /// Whose transaction ends with them.
+    commit: Option<Arc<Session>>,
+    patience: Patience,
+    running: Running,
 }
 
-/// The rows of a statement, which ends with them; `holder` is kept until then.
-fn until_the_end<'a>(
-    holder: impl Send + 'a,
-    statement: Statement,
-    rows: tokio_postgres::RowStream,
-) -> RowStream<'a> {
-    let state = (holder, statement, Box::pin(rows));
-    try_unfold(state, |(holder, statement, mut rows)| async move {
-        match rows.try_next().await {
-            Ok(Some(row)) => Ok(Some((row, (holder, statement, rows)))),
-            Ok(None) => {
-                statement.end();
-                Ok(None)
+impl Rows {
+    /// A stream that ends the operation with its last row; `holder` is kept until then.
+    fn until_the_end<'a>(self, holder: impl Send + 'a) -> RowStream<'a> {
+        try_unfold((holder, self), |(holder, mut rows)| async move {
+            match rows.patience.bound(Phase::Execute, rows.rows.try_next()).await? {
+                Ok(Some(row)) => Ok(Some((row, (holder, rows)))),
+                Ok(None) => {
+                    if let Some(session) = &rows.commit {
+                        rows.patience.bound(Phase::Commit, session.simple("COMMIT", Phase::Commit)).await??;
+                    }
+                    rows.running.end();
+                    Ok(None)
+                }
+                Err(error) => {
+                    if let Some(session) = &rows.commit {
+                        rows.patience
+                            .bound(Phase::Execute, session.simple("ROLLBACK", Phase::Execute))
+                            .await??;
+                    }
+                    rows.running.end();
+                    Err(Error::from_driver(&error, Phase::Execute))
+                }
             }
-            Err(error) => {
-                statement.end();
-                Err(Error::from_driver(&error, Phase::Execute))
-            }
-        }
-    })
-    .boxed()
+        })
+        .boxed()
+    }
 }
 
 #[cfg(test)]
@@ -280,14 +323,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_that_may_begin_a_transaction() {
-        let check = |sql, expect| assert_eq!(may_begin(sql), expect, "{sql:?}");
-        check("BEGIN", true);
-        check("  start TRANSACTION", true);
-        check(";; BEGIN", true);
-        check("-- hidden\nBEGIN", true);
-        check("SELECT 1", false);
+    fn a_setting_for_one_transaction_is_told_from_others() {
+        let check = |sql, expect| assert_eq!(is_set_local(sql), expect, "{sql}");
+        check("SET LOCAL app.tenant = '7'", true);
+        check(" set local x = 1; ", true);
+        check("SET LOCAL x = 1; SET y = 2", false);
+        check("SET x = 1", false);
+        check("SET local_app.tenant = '7'", false);
+        check("SET local.tenant = '7'", false);
         check("", false);
-        check("é", false);
     }
 }

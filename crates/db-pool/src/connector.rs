@@ -1,21 +1,27 @@
-//! Opens connections for bb8, under one deadline, and publishes every failure to whoever waits for a connection.
+//! Opens connections, each under one deadline, and publishes every failure to whoever waits for a connection.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db_core::{Action, Cause, ConnectFailed, Connected, Error, Phase, Signal};
+use db_core::{Action, Cause, ConnectFailed, Connected as ConnectedEvent, Error, Phase, Signal, SqlState};
 use futures_util::FutureExt;
 use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_postgres::config::Host;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::AsyncMessage;
 use tokio_util::task::TaskTracker;
 
 use crate::checkout::AT_ONCE;
+use crate::connect::{self, Ask, Connected, Connection};
 use crate::physical::{About, Physical};
-use crate::settings::{Settings, moment_after};
+use crate::seats::Seat;
+use crate::session::{Parts, Session};
+use crate::session_settings::SessionSettings;
+use crate::settings::{Pooler, Settings, moment_after};
+use crate::target::Target;
 
 /// The last failure to connect. The watch's own version tells one failure from the next.
 pub(crate) type LastFailure = Option<Arc<Failure>>;
@@ -27,10 +33,16 @@ pub(crate) struct Failure {
     pub(crate) is_transient: bool,
 }
 
-/// bb8's way to make connections.
+/// Makes connections.
 pub(crate) struct Connector {
-    target: Config,
+    target: Target,
     settings: Settings,
+    /// Options of the startup message.
+    options: String,
+    /// Whether the server, or a pooler before it, refuses them there.
+    refuses_options: AtomicBool,
+    /// How often credentials were refused, and asked for anew.
+    refusals: Mutex<u64>,
     about: Arc<About>,
     failures: watch::Sender<LastFailure>,
     turns: Semaphore,
@@ -62,9 +74,12 @@ impl Pace {
 }
 
 impl Connector {
-    pub(crate) fn new(target: Config, settings: Settings, about: Arc<About>, drivers: TaskTracker) -> Self {
+    pub(crate) fn new(target: Target, settings: Settings, about: Arc<About>, drivers: TaskTracker) -> Self {
         Self {
-            target: with_session_settings(target, &settings),
+            options: SessionSettings::new(&settings).startup_options(),
+            target,
+            refuses_options: AtomicBool::new(settings.pooler != Pooler::None),
+            refusals: Mutex::new(0),
             settings,
             about,
             failures: watch::Sender::new(None),
@@ -78,9 +93,9 @@ impl Connector {
         self.failures.subscribe()
     }
 
-    /// Opens one connection. A panic below, an observer's included, is an error: bb8 would lose the slot for good.
-    pub(crate) async fn open(&self) -> Result<Physical, Arc<Failure>> {
-        match AssertUnwindSafe(self.open_unguarded()).catch_unwind().await {
+    /// Opens one connection. A panic below, an observer's included, is an error.
+    pub(crate) async fn open(&self, seat: Seat) -> Result<Physical, Arc<Failure>> {
+        match AssertUnwindSafe(self.open_unguarded(seat)).catch_unwind().await {
             Ok(opened) => opened,
             Err(_) => Err(self.publish(Failure {
                 // The panic's own text is not ours to log.
@@ -93,7 +108,7 @@ impl Connector {
         }
     }
 
-    async fn open_unguarded(&self) -> Result<Physical, Arc<Failure>> {
+    async fn open_unguarded(&self, seat: Seat) -> Result<Physical, Arc<Failure>> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await.ok();
         let not_before = self.pace().not_before;
@@ -102,16 +117,20 @@ impl Connector {
             return Err(self.closing());
         }
         let started = Instant::now();
-        let About { pool, endpoint, observer } = &*self.about;
-        let failure = match timeout(self.settings.connect_timeout, self.connect()).await {
+        // Whoever rotates from now on means this one too.
+        let epoch = self.about.epoch.load(Ordering::Acquire);
+        let About { pool, endpoint, observer, .. } = &*self.about;
+        let failure = match timeout(self.settings.connect_timeout, self.open_session()).await {
             Ok(Ok(_)) if self.is_closing() => return Err(self.closing()),
-            Ok(Ok(physical)) => {
-                observer.connected(&Connected::new(pool, endpoint, started.elapsed()));
+            Ok(Ok(session)) => {
+                let physical =
+                    Physical::new(session, &self.settings, Arc::clone(&self.about), epoch, seat.opened());
+                observer.connected(&ConnectedEvent::new(pool, endpoint, started.elapsed()));
                 self.failures.send_replace(None);
                 *self.pace() = Pace::default();
                 return Ok(physical);
             }
-            Ok(Err(error)) => self.failure(&error),
+            Ok(Err(error)) => self.failure(error),
             Err(_) => self.timed_out(),
         };
         if self.is_closing() {
@@ -140,23 +159,70 @@ impl Connector {
         Arc::new(Failure { error, is_transient: false })
     }
 
-    async fn connect(&self) -> Result<Physical, tokio_postgres::Error> {
-        let (client, connection) = self.target.connect(NoTls).await?;
-        let about = Arc::clone(&self.about);
-        let driver = self.drivers.spawn(async move {
-            if let Err(error) = connection.await {
-                let error = Error::from_driver(&error, Phase::Execute);
-                tracing::debug!(target: "db::pool", pool = about.pool, %error, "connection ended");
-            }
-        });
-        Ok(Physical::new(client, driver.abort_handle(), &self.settings, Arc::clone(&self.about)))
+    async fn open_session(&self) -> Result<Session, Error> {
+        let Connected { client, connection, wire, canceller } = self.connect().await?;
+        let driver = self.drivers.spawn(drive(connection, Arc::clone(&self.about))).abort_handle();
+        let needs_set = self.refuses_options() && self.settings.pooler != Pooler::Transaction;
+        let name = self.target.application_name.as_ref().unwrap_or(&self.settings.application_name);
+        let needs_set = needs_set.then_some(name.as_str());
+        let session = Session::new(Parts { client, wire, canceller, driver, needs_set }, &self.settings);
+        session.set_up().await?;
+        Ok(session)
     }
 
-    fn failure(&self, error: &tokio_postgres::Error) -> Failure {
-        let is_name = is_name_resolution(error);
-        let error = Error::from_driver(error, Phase::Connect).context(self.what());
-        let is_transient = matches!(error.advice().read, Action::Retry | Action::RetrySlowly) && !is_name;
-        Failure { error, is_transient }
+    /// Connects, and once more with credentials asked for anew when those in use are refused.
+    pub(crate) async fn connect(&self) -> Result<Connected, Error> {
+        let before = *self.refusals();
+        match self.connect_once().await {
+            Err(error) if error.advice().read == Action::RefreshCredentials => {
+                self.note_refusal(before);
+                self.connect_once().await
+            }
+            other => other,
+        }
+    }
+
+    /// Of all who are refused with the same credentials one says so, and the others go on only then.
+    fn note_refusal(&self, before: u64) {
+        let mut refusals = self.refusals();
+        if *refusals == before {
+            *refusals += 1;
+            self.target.credentials.refused();
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect_once(&self) -> Result<Connected, Error> {
+        if !self.refuses_options() {
+            match self.connect_with(Some(&self.options)).await {
+                Err(error) if are_options_refused(&error) => {
+                    self.refuses_options.store(true, Ordering::Relaxed)
+                }
+                other => return other,
+            }
+        }
+        self.connect_with(None).await
+    }
+
+    async fn connect_with(&self, options: Option<&str>) -> Result<Connected, Error> {
+        let application_name = Some(self.settings.application_name.as_str());
+        // Zero in a connection string is no limit of its own.
+        let own = self.target.connect_timeout.filter(|limit| !limit.is_zero());
+        let limit = own.map_or(self.settings.connect_timeout, |own| own.min(self.settings.connect_timeout));
+        let ask = Ask { options, application_name, limit };
+        connect::connect(&self.target, &ask).await
+    }
+
+    fn refuses_options(&self) -> bool {
+        self.refuses_options.load(Ordering::Relaxed)
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        let is_transient = matches!(error.advice().read, Action::Retry | Action::RetrySlowly);
+        Failure { error: error.context(self.what()), is_transient }
     }
 
     fn timed_out(&self) -> Failure {
@@ -178,104 +244,34 @@ impl Connector {
     }
 }
 
-impl bb8::ManageConnection for Connector {
-    type Connection = Physical;
-    type Error = Arc<Failure>;
-
-    async fn connect(&self) -> Result<Physical, Arc<Failure>> {
-        self.open().await
-    }
-
-    async fn is_valid(&self, _physical: &mut Physical) -> Result<(), Arc<Failure>> {
-        // Never called: the pool checks connections itself, with a time limit of its own.
-        Ok(())
-    }
-
-    fn has_broken(&self, physical: &mut Physical) -> bool {
-        physical.discard.is_some()
-    }
-}
-
 impl std::fmt::Debug for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.error)
     }
 }
 
-/// Session settings travel in the startup packet, so that they hold from the first statement on and cost no round
-/// trip. What the connection string says comes later in the same option string and wins.
-fn with_session_settings(mut target: Config, settings: &Settings) -> Config {
-    let mut options = format!(
-        "-c statement_timeout={} -c idle_in_transaction_session_timeout={}",
-        millis(settings.statement_timeout),
-        millis(settings.idle_in_transaction_timeout),
-    );
-    if let Some(given) = target.get_options() {
-        options = format!("{options} {given}");
-    }
-    target.options(options);
-    if target.get_application_name().is_none() {
-        target.application_name(&settings.application_name);
-    }
-    if target.get_tcp_user_timeout().is_none() {
-        // Unacknowledged data means a dead peer long before the kernel's own 15 minutes.
-        target.tcp_user_timeout(Duration::from_secs(10));
-    }
-    target
-}
-
-/// Whole milliseconds; what is shorter but not zero must not become zero, which means "off".
-fn millis(limit: Duration) -> u128 {
-    if limit.is_zero() { 0 } else { limit.as_millis().max(1) }
-}
-
-/// A wrong host name is not worth waiting for. The driver reports it as an I/O error without a code.
-fn is_name_resolution(error: &tokio_postgres::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    let text = source.map(ToString::to_string).unwrap_or_default();
-    text.contains("lookup address") && !text.contains("Temporary failure")
-}
-
-/// `host:port` of the first server of a connection string, for messages.
-#[must_use]
-pub fn endpoint(target: &Config) -> String {
-    let port = target.get_ports().first().copied().unwrap_or(5432);
-    match target.get_hosts().first() {
-        // A password with a bare `@` ends at the first one, and its rest is taken for a part of the host.
-        Some(Host::Tcp(host)) if host.contains('@') => format!("***:{port}"),
-        Some(Host::Tcp(host)) if host.contains(':') => format!("[{host}]:{port}"),
-        Some(Host::Tcp(host)) => format!("{host}:{port}"),
-        #[cfg(unix)]
-        Some(Host::Unix(folder)) => format!("{}:{port}", folder.display()),
-        None => match target.get_hostaddrs().first() {
-            Some(address) => format!("{address}:{port}"),
-            None => "(no host)".to_owned(),
-        },
+/// Runs a connection to its end. Notices go to the log; what they say can hold values, so it goes there without its text.
+async fn drive(mut connection: Connection, about: Arc<About>) {
+    loop {
+        match poll_fn(|cx| connection.poll_message(cx)).await {
+            Some(Ok(AsyncMessage::Notice(notice))) => {
+                tracing::debug!(target: "db::pool", pool = about.pool, severity = notice.severity(),
+                    sqlstate = notice.code().code(), "notice");
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                let error = Error::from_driver(&error, Phase::Execute);
+                tracing::debug!(target: "db::pool", pool = about.pool, %error, "connection ended");
+                return;
+            }
+            None => return,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_connection_string_wins_over_the_settings() {
-        let target: Config =
-            "postgres://h/d?application_name=mine&options=-c%20statement_timeout%3D1".parse().expect("url");
-        let target = with_session_settings(target, &Settings::default());
-        assert_eq!(target.get_application_name(), Some("mine"));
-        let options = target.get_options().expect("options");
-        assert!(options.starts_with("-c statement_timeout=5000 "), "{options}");
-        assert!(options.ends_with(" -c statement_timeout=1"), "{options}");
-    }
-
-    #[test]
-    fn an_endpoint_is_host_and_port() {
-        let check = |url: &str, expect: &str| assert_eq!(endpoint(&url.parse().expect(url)), expect);
-        check("postgres://db.example/d", "db.example:5432");
-        check("postgres://127.0.0.1:6543/d", "127.0.0.1:6543");
-        check("host=/run/postgresql dbname=d", "/run/postgresql:5432");
-        check("hostaddr=10.0.0.1 dbname=d", "10.0.0.1:5432");
-        check("postgres://app:pa@hunter2@localhost/d", "***:5432");
-    }
+/// PgBouncer names the parameter that it does not know.
+fn are_options_refused(error: &Error) -> bool {
+    error.server().is_some_and(|server| {
+        server.sqlstate == SqlState::PROTOCOL_VIOLATION && server.message.contains("startup parameter")
+    })
 }

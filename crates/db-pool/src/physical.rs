@@ -1,29 +1,34 @@
 //! One physical connection and what the pool must know of it. It reports its own end, whoever drops it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_core::{CloseReason, Closed, ConnectionState, Observer};
 use rand::RngExt;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tokio_postgres::Client;
 
+use crate::seats::Seat;
+use crate::session::Session;
 use crate::settings::{Settings, moment_after};
+use crate::watch::Watched;
 
 /// A connection to the server.
 pub(crate) struct Physical {
-    pub(crate) client: Client,
+    pub(crate) session: Arc<Session>,
+    pub(crate) watched: Arc<Watched>,
     pub(crate) idle_since: Instant,
+    /// When the server last gave a sign of life.
+    pub(crate) last_ok: Instant,
     /// Set when it must not be used again.
     pub(crate) discard: Option<CloseReason>,
-    /// The task that drives the connection. Left alone it ends with the client, once the server has answered what it owes.
-    driver: AbortHandle,
     in_use: bool,
     born: Instant,
     expires: Instant,
     uses_left: u32,
+    epoch: u64,
     about: Arc<About>,
+    _seat: Seat,
 }
 
 /// What all connections of one pool share.
@@ -31,21 +36,69 @@ pub(crate) struct About {
     pub(crate) pool: String,
     pub(crate) endpoint: String,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Connections of an earlier one are replaced.
+    pub(crate) epoch: AtomicU64,
+    /// How many connections there have been.
+    pub(crate) opened: AtomicU64,
+    pub(crate) closed: Tally,
+    /// Connections that live on outside of the pool.
+    pub(crate) detached: AtomicUsize,
+}
+
+/// How many connections were closed, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Tally([AtomicU32; 9]);
+
+impl Tally {
+    /// In the order in which they are shown.
+    pub(crate) const REASONS: [CloseReason; 9] = [
+        CloseReason::Idle,
+        CloseReason::Lifetime,
+        CloseReason::Uses,
+        CloseReason::Broken,
+        CloseReason::Unclean,
+        CloseReason::Rotated,
+        CloseReason::Resized,
+        CloseReason::Detached,
+        CloseReason::PoolClosed,
+    ];
+
+    fn add(&self, reason: CloseReason) {
+        if let Some(index) = Self::REASONS.iter().position(|known| *known == reason) {
+            self.0[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (CloseReason, u32)> {
+        Self::REASONS.into_iter().zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
 }
 
 impl Physical {
-    pub(crate) fn new(client: Client, driver: AbortHandle, settings: &Settings, about: Arc<About>) -> Self {
+    /// `epoch` is the one in which it began to be opened.
+    pub(crate) fn new(
+        session: Session,
+        settings: &Settings,
+        about: Arc<About>,
+        epoch: u64,
+        seat: Seat,
+    ) -> Self {
         let now = Instant::now();
+        about.opened.fetch_add(1, Ordering::Relaxed);
+        let session = Arc::new(session);
         Self {
-            client,
-            driver,
+            watched: Arc::new(Watched::new(Arc::clone(&session))),
+            session,
             idle_since: now,
+            last_ok: now,
             discard: None,
             in_use: false,
             born: now,
             expires: jittered(settings.max_lifetime),
             uses_left: settings.max_uses,
+            epoch,
             about,
+            _seat: seat,
         }
     }
 
@@ -56,23 +109,25 @@ impl Physical {
     }
 
     /// Notes that a caller gave it back, and decides whether it may go on.
-    pub(crate) fn checked_in(&mut self) {
-        self.idle_since = Instant::now();
+    pub(crate) fn checked_in(&mut self, now: Instant) {
+        (self.idle_since, self.last_ok) = (now, now);
         if self.discard.is_none() {
-            self.discard = self.worn_out();
+            self.discard = self.worn_out(now);
             // What broke did so in the caller's hands.
             self.in_use = self.discard == Some(CloseReason::Broken);
         }
     }
 
     /// Why it may not be handed out, as far as that can be told without asking the server.
-    pub(crate) fn worn_out(&self) -> Option<CloseReason> {
-        if self.client.is_closed() {
+    pub(crate) fn worn_out(&self, now: Instant) -> Option<CloseReason> {
+        if !self.session.is_usable() {
             Some(CloseReason::Broken)
         } else if self.uses_left == 0 {
             Some(CloseReason::Uses)
-        } else if Instant::now() >= self.expires {
+        } else if now >= self.expires {
             Some(CloseReason::Lifetime)
+        } else if self.epoch != self.about.epoch.load(Ordering::Acquire) {
+            Some(CloseReason::Rotated)
         } else {
             None
         }
@@ -87,13 +142,31 @@ fn jittered(lifetime: Duration) -> Instant {
 
 impl Drop for Physical {
     fn drop(&mut self) {
-        let About { pool, endpoint, observer } = &*self.about;
+        let About { pool, endpoint, observer, closed, .. } = &*self.about;
         let reason = self.discard.unwrap_or(CloseReason::PoolClosed);
         let state = if self.in_use { ConnectionState::InUse } else { ConnectionState::Idle };
         if matches!(reason, CloseReason::Broken | CloseReason::Unclean) {
             // A server that answers nothing would keep the task, and the socket, for ever.
-            self.driver.abort();
+            self.session.abort();
         }
+        closed.add(reason);
         observer.closed(&Closed::new(pool, endpoint, reason, state, self.born.elapsed()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_were_opened_together_are_not_replaced_together() {
+        let now = Instant::now();
+        let lives: Vec<_> = (0..100).map(|_| jittered(Duration::from_secs(1_000)) - now).collect();
+        let (least, most) = (lives.iter().min().expect("some"), lives.iter().max().expect("some"));
+        assert!(
+            *least >= Duration::from_secs(900) && *most <= Duration::from_secs(1_100),
+            "{least:?} {most:?}"
+        );
+        assert!(*most - *least >= Duration::from_secs(50), "{least:?} {most:?}");
     }
 }

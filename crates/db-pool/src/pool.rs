@@ -1,79 +1,47 @@
 //! The pool: admits callers in order, gives each a checked connection, and closes in an orderly way.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use async_trait::async_trait;
 use db_core::{
-    AcquireFailed, Acquired, Cause, CloseReason, Error, Executor, HighUse, Log, Observer, Params, Phase,
-    Result, RowStream, Signal, Wait,
+    AcquireFailed, Acquired, Cause, Error, Executor, Log, Observer, Params, Phase, Result, RowStream, Signal,
 };
-use futures_util::FutureExt;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::{Config, Row};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Row;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::checkout::AT_ONCE;
-use crate::connector::{Connector, LastFailure, endpoint};
-use crate::gate::{Gate, Refused};
-use crate::physical::About;
+use crate::checkout::Pooled;
+use crate::connector::Connector;
+use crate::physical::{About, Tally};
 use crate::release::Place;
+use crate::seats::Seats;
 use crate::server::ServerInfo;
 use crate::settings::moment_after;
-use crate::{Conn, Settings, Stats, Tx, checkout, maintain};
+use crate::shared::{Parts, Shared};
+use crate::stats::Stats;
+use crate::watch::Caller;
+use crate::{Conn, Settings, Target, Tx, checkout, maintain};
 
 /// Connections to one PostgreSQL server. Cheap to clone; all clones are one pool.
 #[derive(Clone)]
 pub struct Pool {
-    shared: Arc<Shared>,
-    maintenance: Arc<AbortOnDropHandle<()>>,
-}
-
-/// What the pool, its connections and its maintenance have in common.
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) about: Arc<About>,
-    pub(crate) gate: Gate,
-    pub(crate) store: bb8::Pool<Connector>,
-    pub(crate) failures: watch::Receiver<LastFailure>,
-    pub(crate) max: u32,
-    /// Turns for those who were admitted and find nothing idle, first come, first served.
-    pub(crate) turns: Semaphore,
-    pub(crate) runtime: Handle,
-    /// One token for each connection with a caller.
-    pub(crate) checkouts: TaskTracker,
-    /// Cancelled when the pool is closed.
-    pub(crate) closing: CancellationToken,
-    /// The tasks that drive the connections.
-    drivers: TaskTracker,
-    server: ServerInfo,
-    is_use_high: AtomicBool,
-}
-
-/// The pool did not come to rest in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{in_use} connections were still in use after {waited:?}")]
-pub struct CloseError {
-    /// Connections that callers still hold.
-    pub in_use: usize,
-    /// How long was waited.
-    pub waited: Duration,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) maintenance: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Pool {
-    /// Opens a pool whose events go to the log: connects, asks the server who it is, and keeps that connection.
+    /// Opens a pool whose events go to the log: connects, asks the server who it is, keeps that connection, and opens as
+    /// many more as are always kept.
     ///
     /// # Errors
     /// When the settings contradict themselves or the server cannot be used; the error names the real cause.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
-    pub async fn open(target: Config, settings: Settings) -> Result<Self> {
+    pub async fn open(target: impl Into<Target>, settings: Settings) -> Result<Self> {
         Self::open_observed(target, settings, Arc::new(Log)).await
     }
 
@@ -85,7 +53,7 @@ impl Pool {
     /// # Cancel safety
     /// As [`Pool::open`].
     pub async fn open_observed(
-        target: Config,
+        target: impl Into<Target>,
         settings: Settings,
         observer: Arc<dyn Observer>,
     ) -> Result<Self> {
@@ -93,46 +61,32 @@ impl Pool {
             let signal = Signal::new(Cause::Misuse, Phase::Connect);
             Error::new(signal, format!("invalid settings of pool {}: {invalid}", settings.name))
         })?;
-        let about = Arc::new(About { pool: settings.name.clone(), endpoint: endpoint(&target), observer });
+        let target = target.into();
+        let about = Arc::new(About {
+            pool: settings.name.clone(),
+            endpoint: target.endpoint(),
+            observer,
+            epoch: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            closed: Tally::default(),
+            detached: AtomicUsize::new(0),
+        });
         let drivers = TaskTracker::new();
+        let seats = Seats::new(settings.max);
         let connector = Connector::new(target, settings.clone(), Arc::clone(&about), drivers.clone());
-        let failures = connector.failures();
 
-        let first = checkout::connect_patiently(&connector, &settings).await?;
-        let server = ServerInfo::read(&first.client, settings.connect_timeout).await?;
+        let first = checkout::connect_patiently(&connector, &settings, || seats.take(1)).await?;
+        let server = ServerInfo::read(&first.session, settings.connect_timeout).await?;
         let max = settings.max.min(server.connection_limit);
         if max < settings.max {
             tracing::warn!(target: "db::pool", pool = settings.name, asked = settings.max, max,
                 "the server allows fewer connections than the pool's maximum");
         }
-        // bb8 only stores: its own checks, retries, limits of time and upkeep are off or out of reach.
-        let store = bb8::Pool::builder()
-            .max_size(max)
-            .min_idle(None)
-            .test_on_check_out(false)
-            .retry_connection(false)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .queue_strategy(bb8::QueueStrategy::Lifo)
-            .connection_timeout(Duration::from_secs(24 * 60 * 60))
-            .build_unchecked(connector);
-        store.add(first).ok();
-
-        let shared = Arc::new(Shared {
-            gate: Gate::new(max, settings.queue_limit),
-            settings,
-            about,
-            store,
-            failures,
-            max,
-            turns: Semaphore::new(AT_ONCE),
-            runtime: Handle::current(),
-            checkouts: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            drivers,
-            server,
-            is_use_high: AtomicBool::new(false),
-        });
+        seats.set_max(max);
+        let shared = Shared::new(Parts { settings, about, connector, drivers, seats, server });
+        shared.add(first);
+        // Whoever opens a pool can use it, even if the server takes no second connection yet.
+        timeout(shared.settings.acquire_timeout, maintain::fill(&shared)).await.ok();
         let maintenance = tokio::spawn(maintain::run(Arc::downgrade(&shared)));
         Ok(Self { shared, maintenance: Arc::new(AbortOnDropHandle::new(maintenance)) })
     }
@@ -145,8 +99,9 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in the queue and nothing else.
-    pub async fn acquire(&self) -> Result<Conn> {
-        self.acquire_until(moment_after(self.shared.settings.acquire_timeout)).await
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<Conn>> + Send {
+        self.acquire_for(Location::caller(), None)
     }
 
     /// [`Pool::acquire`] with a deadline of the caller's.
@@ -156,28 +111,50 @@ impl Pool {
     ///
     /// # Cancel safety
     /// As [`Pool::acquire`].
-    pub async fn acquire_until(&self, deadline: Instant) -> Result<Conn> {
+    #[track_caller]
+    pub fn acquire_until(&self, deadline: Instant) -> impl Future<Output = Result<Conn>> + Send {
+        self.acquire_for(Location::caller(), Some(deadline))
+    }
+
+    async fn acquire_for(&self, caller: Caller, deadline: Option<Instant>) -> Result<Conn> {
         let shared = &self.shared;
         let started = Instant::now();
-        let acquired = async {
-            let permit = shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
-            let place = Place::new(permit, &shared.checkouts);
-            let pooled = checkout::checkout(shared, started, deadline).await?;
-            Ok(Conn::new(pooled, place, Arc::clone(shared)))
+        let (pooled, place, now) = match checkout::at_once(shared, started, deadline) {
+            (Some(place), Some(pooled)) => (pooled, place, started),
+            // Kept apart, since most callers do not need it and all would carry it.
+            (place, _) => Box::pin(self.wait_for(place, started, deadline)).await?,
         };
+        let waited = now - started;
+        shared.waited.record(waited);
         let About { pool, observer, .. } = &*shared.about;
-        match acquired.await {
-            Ok(conn) => {
-                let in_use = shared.in_use();
-                observer.acquired(&Acquired::new(pool, started.elapsed(), in_use, shared.max));
-                shared.check_use();
-                Ok(conn)
-            }
-            Err(error) => {
-                observer.acquire_failed(&AcquireFailed::new(pool, &error));
-                Err(error)
-            }
-        }
+        observer.acquired(&Acquired::new(pool, waited, shared.gate.inside(), shared.seats.max()));
+        shared.check_use();
+        Ok(Conn::new(pooled, place, now, caller))
+    }
+
+    async fn wait_for(
+        &self,
+        place: Option<Place>,
+        started: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<(Pooled, Place, Instant)> {
+        let shared = &self.shared;
+        let deadline = deadline.unwrap_or_else(|| moment_after(shared.settings.acquire_timeout));
+        let acquired = async {
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
+                    Place::new(shared)
+                }
+            };
+            let pooled = checkout::checkout(shared, started, deadline).await?;
+            Ok((pooled, place, Instant::now()))
+        };
+        acquired.await.inspect_err(|error| {
+            let About { pool, observer, .. } = &*shared.about;
+            observer.acquire_failed(&AcquireFailed::new(pool, error));
+        })
     }
 
     /// [`Conn::tx`] on a connection of its own.
@@ -187,11 +164,13 @@ impl Pool {
     ///
     /// # Cancel safety
     /// As [`Conn::tx`].
-    pub async fn tx<T, F>(&self, body: F) -> Result<T>
+    #[track_caller]
+    pub fn tx<T, F>(&self, body: F) -> impl Future<Output = Result<T>>
     where
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
     {
-        self.acquire().await?.tx(body).await
+        let acquiring = self.acquire();
+        async move { acquiring.await?.tx(body).await }
     }
 
     /// [`Conn::try_tx`] on a connection of its own.
@@ -201,12 +180,14 @@ impl Pool {
     ///
     /// # Cancel safety
     /// As [`Conn::tx`].
-    pub async fn try_tx<T, E, F>(&self, body: F) -> Result<T, E>
+    #[track_caller]
+    pub fn try_tx<T, E, F>(&self, body: F) -> impl Future<Output = Result<T, E>>
     where
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<Error>,
     {
-        self.acquire().await?.try_tx(body).await
+        let acquiring = self.acquire();
+        async move { acquiring.await?.try_tx(body).await }
     }
 
     /// What the server said of itself when the pool was opened.
@@ -230,130 +211,14 @@ impl Pool {
     /// The pool's figures now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let shared = &self.shared;
-        let state = shared.store.state();
-        let in_use = shared.in_use();
-        Stats {
-            pool: shared.about.pool.clone(),
-            total: state.connections,
-            idle: state.idle_connections,
-            in_use,
-            waiting: u32::try_from(shared.gate.waiting()).unwrap_or(u32::MAX),
-            max: shared.max,
-            min: shared.settings.min.min(shared.max),
-            utilization: f64::from(in_use) * 100.0 / f64::from(shared.max),
-        }
-    }
-
-    /// Closes the pool: nobody is admitted any more, those who wait are refused, those who hold a connection may finish
-    /// within `limit`, then every idle connection says goodbye to the server.
-    ///
-    /// # Errors
-    /// When connections were still in use at the end of `limit`. They are closed when they come back.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the pool closed to new callers; calling again goes on.
-    pub async fn close(&self, limit: Duration) -> Result<(), CloseError> {
-        let started = Instant::now();
-        let deadline = moment_after(limit);
-        let shared = &self.shared;
-        self.maintenance.abort();
-        shared.gate.close();
-        shared.closing.cancel();
-        // From here on nothing is opened, and what was being opened is not kept.
-        shared.drivers.close();
-        shared.checkouts.close();
-        if timeout_at(deadline, shared.checkouts.wait()).await.is_err() {
-            shared.empty_store();
-            return Err(CloseError { in_use: shared.checkouts.len(), waited: started.elapsed() });
-        }
-        // What remains is the farewell of idle connections, and of those that were opened at the last moment; a server that
-        // does not answer it is not waited for.
-        while Instant::now() < deadline && !shared.drivers.is_empty() {
-            shared.empty_store();
-            timeout(Duration::from_millis(20), shared.drivers.wait()).await.ok();
-        }
-        Ok(())
-    }
-}
-
-impl Shared {
-    pub(crate) fn in_use(&self) -> u32 {
-        u32::try_from(self.checkouts.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Tells the observer when use rises above 80 %, once until it has fallen below again.
-    pub(crate) fn check_use(&self) {
-        let in_use = self.in_use();
-        let is_high = u64::from(in_use) * 100 > u64::from(self.max) * 80;
-        if self.is_use_high.swap(is_high, Ordering::Relaxed) || !is_high {
-            return;
-        }
-        let waiting = u32::try_from(self.gate.waiting()).unwrap_or(u32::MAX);
-        let About { pool, observer, .. } = &*self.about;
-        observer.high_use(&HighUse::new(pool, in_use, self.max, waiting));
-    }
-
-    /// Whether somebody who was admitted still waits for a connection.
-    pub(crate) fn is_anyone_waiting(&self) -> bool {
-        self.turns.available_permits() < AT_ONCE
-    }
-
-    /// An idle connection, if there is one this instant.
-    pub(crate) fn pop_idle(&self) -> Option<bb8::PooledConnection<'static, Connector>> {
-        if self.store.state().idle_connections == 0 {
-            return None;
-        }
-        self.store.get_owned().now_or_never()?.ok()
-    }
-
-    pub(crate) fn timed_out(&self, waited: Duration) -> Error {
-        let (in_use, max) = (self.in_use(), self.max);
-        let waiting = u32::try_from(self.gate.waiting()).unwrap_or(u32::MAX);
-        let mut message = format!(
-            "timed out waiting for a connection ({:.1} s, {in_use} of {max} in use, {waiting} waiting)",
-            waited.as_secs_f64()
-        );
-        let mut cause = Cause::PoolBusy;
-        if let Some(failure) = &*self.failures.borrow() {
-            message = format!("{message}; last connect error: {}", failure.error);
-            cause = Cause::Unreachable;
-        } else if self.store.state().connections < max {
-            message = format!("{message}; no further connection could be opened in time");
-            cause = Cause::Unreachable;
-        }
-        Error::new(Signal::new(cause, Phase::Acquire), message).with_wait(Wait {
-            waited,
-            in_use,
-            max,
-            waiting,
-        })
-    }
-
-    pub(crate) fn refused(&self, refused: &Refused) -> Error {
-        match *refused {
-            Refused::TimedOut { waited } => self.timed_out(waited),
-            Refused::Closed => {
-                Error::new(Signal::new(Cause::PoolClosed, Phase::Acquire), "the pool is closed")
-            }
-            Refused::QueueFull { waiting } => {
-                let message = format!("too many callers wait for a connection already ({waiting})");
-                Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), message)
-            }
-        }
-    }
-
-    fn empty_store(&self) {
-        while let Some(mut physical) = self.pop_idle() {
-            physical.discard = Some(CloseReason::PoolClosed);
-        }
+        Stats::read(&self.shared)
     }
 }
 
 #[async_trait]
 impl Executor for Pool {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.acquire().await?.fetch(sql, params).await
+        self.acquire().await?.fetch_here(sql, params).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
@@ -361,11 +226,11 @@ impl Executor for Pool {
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.acquire().await?.execute(sql, params).await
+        self.acquire().await?.execute_here(sql, params).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        self.acquire().await?.batch(sql).await
+        self.acquire().await?.batch_here(sql).await
     }
 }
 

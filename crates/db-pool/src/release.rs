@@ -4,97 +4,129 @@
 use std::sync::Arc;
 
 use db_core::CloseReason;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
-use tokio_postgres::NoTls;
-use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio::time::{Instant, timeout};
 
-use crate::connector::Connector;
-use crate::pool::Shared;
+use crate::Detached;
+use crate::checkout::Pooled;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::watch::Caller;
 
 /// A connection with its place. Fields go in this order: the connection before the place, so that whoever is admitted
 /// next finds it.
 pub(crate) struct Held {
-    pub(crate) physical: bb8::PooledConnection<'static, Connector>,
-    _place: Place,
-    pub(crate) shared: Arc<Shared>,
+    physical: Option<Pooled>,
+    session: Arc<Session>,
+    place: Place,
 }
 
-/// One of the places that the pool has, counted as in use from admission to release. The count goes before the permit,
-/// so that it never exceeds the number of places.
-pub(crate) struct Place {
-    _checkout: TaskTrackerToken,
-    _permit: OwnedSemaphorePermit,
-}
+/// One of the places that the pool has, from admission to release.
+pub(crate) struct Place(pub(crate) Arc<Shared>);
 
 impl Place {
-    pub(crate) fn new(permit: OwnedSemaphorePermit, checkouts: &TaskTracker) -> Self {
-        Self { _checkout: checkouts.token(), _permit: permit }
+    /// For a caller whom the gate has admitted.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared))
     }
 }
 
-/// What the caller left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// Nothing.
-    Clean,
-    /// Perhaps an open transaction.
-    Transaction,
-    /// A statement whose end was not seen.
-    Statement,
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.gate.leave();
+    }
+}
+
+/// Who let go of it without a word, as when an observer panicked, has not said how it is.
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(mut physical) = self.physical.take() {
+            physical.discard.get_or_insert(CloseReason::Unclean);
+            self.place.0.put_back(physical);
+        }
+    }
 }
 
 impl Held {
-    pub(crate) fn new(
-        mut physical: bb8::PooledConnection<'static, Connector>,
-        place: Place,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(mut physical: Pooled, place: Place, now: Instant, caller: Caller) -> Self {
         physical.checked_out();
-        Self { physical, _place: place, shared }
+        physical.watched.begin(now, caller);
+        Self { session: Arc::clone(&physical.session), physical: Some(physical), place }
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.place.0
     }
 
     /// Lets go of the connection. Its place stays taken until it is clean or closed.
-    pub(crate) fn release(mut self, left: Left) {
-        let runtime = self.shared.runtime.clone();
-        if left != Left::Clean {
+    pub(crate) fn release(mut self, has_unfinished: bool, now: Instant) {
+        let reset = self.shared().settings.reset;
+        if self.session.client.is_closed() {
+            self.discard(CloseReason::Broken);
+        } else if !self.session.is_usable() {
+            // Nothing can clean it; what runs on it must still end.
+            self.discard(CloseReason::Unclean);
+            let runtime = self.shared().runtime.clone();
+            runtime.spawn(self.cancel());
+            return;
+        } else if has_unfinished || !self.session.is_clean(reset) {
             // Until it is known to be clean, and also when the runtime has ended and drops the task unseen.
-            self.physical.discard = Some(CloseReason::Unclean);
+            self.discard(CloseReason::Unclean);
+            let runtime = self.shared().runtime.clone();
+            runtime.spawn(self.clean(has_unfinished));
+            return;
         }
-        match left {
-            Left::Clean => self.end(),
-            Left::Transaction => drop(runtime.spawn(self.roll_back())),
-            Left::Statement => drop(runtime.spawn(self.cancel())),
-        }
+        self.end(now);
     }
 
-    /// Ends what may be an open transaction. Without one the server only warns.
-    async fn roll_back(mut self) {
-        let limit = self.shared.settings.connect_timeout;
-        let rolled_back = timeout(limit, self.physical.client.batch_execute("ROLLBACK")).await;
-        if matches!(rolled_back, Ok(Ok(()))) {
-            self.physical.discard = None;
-        }
-        self.end();
+    /// Takes the connection out of the pool, whose place becomes free.
+    pub(crate) fn detach(mut self) -> Detached {
+        let detached = Detached::new(Arc::clone(&self.session), &self.shared().about);
+        self.discard(CloseReason::Detached);
+        self.end(Instant::now());
+        detached
     }
 
-    /// Tells the server to stop working for nobody; the connection still owes an answer and is closed.
+    async fn clean(mut self, has_unfinished: bool) {
+        let settings = &self.shared().settings;
+        let cleaned =
+            timeout(settings.connect_timeout, self.session.clean(has_unfinished, settings.reset)).await;
+        if matches!(cleaned, Ok(Ok(()))) && self.session.wire.is_quiet() {
+            if let Some(physical) = &mut self.physical {
+                physical.discard = None;
+            }
+        } else {
+            tracing::debug!(target: "db::pool", "a connection could not be cleaned");
+        }
+        self.end(Instant::now());
+    }
+
     async fn cancel(self) {
-        let limit = self.shared.settings.connect_timeout;
-        let cancel = self.physical.client.cancel_token();
-        if !matches!(timeout(limit, cancel.cancel_query(NoTls)).await, Ok(Ok(()))) {
-            tracing::debug!(target: "db::pool", "an abandoned statement could not be cancelled");
-        }
-        self.end();
+        timeout(self.shared().settings.connect_timeout, self.session.cancel()).await.ok();
+        self.end(Instant::now());
     }
 
-    fn end(mut self) {
-        if self.shared.gate.is_closed() {
-            self.physical.discard.get_or_insert(CloseReason::PoolClosed);
+    fn discard(&mut self, reason: CloseReason) {
+        if let Some(physical) = &mut self.physical {
+            physical.discard = Some(reason);
         }
-        self.physical.checked_in();
-        let shared = Arc::clone(&self.shared);
+    }
+
+    fn end(mut self, now: Instant) {
+        let shared = Arc::clone(self.shared());
+        if let Some(mut physical) = self.physical.take() {
+            physical.watched.end();
+            if shared.gate.is_closed() {
+                physical.discard.get_or_insert(CloseReason::PoolClosed);
+            } else if shared.seats.taken() > shared.seats.max() {
+                physical.discard.get_or_insert(CloseReason::Resized);
+            }
+            physical.checked_in(now);
+            shared.put_back(physical);
+        }
         drop(self);
         shared.check_use();
     }

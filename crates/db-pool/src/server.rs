@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use db_core::{Cause, Error, Phase, Query, Result, Signal};
+use db_core::{Cause, Error, FromRow, Phase, Result, Signal};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::timeout;
-use tokio_postgres::Client;
+
+use crate::session::Session;
 
 /// The server behind a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,18 +29,20 @@ pub struct ServerInfo {
 
 impl ServerInfo {
     /// Asks the server, for at most `limit`: one that let us in may still hang.
-    pub(crate) async fn read(client: &Client, limit: Duration) -> Result<Self> {
+    pub(crate) async fn read(session: &Session, limit: Duration) -> Result<Self> {
         let silent = || {
             let signal = Signal::new(Cause::Lost, Phase::Connect);
             Error::new(signal, format!("connected, but the server gave no answer within {limit:?}"))
         };
-        timeout(limit, Self::ask(client)).await.map_err(|_| silent())?
+        timeout(limit, Self::ask(session)).await.map_err(|_| silent())?
     }
 
-    async fn ask(client: &Client) -> Result<Self> {
+    async fn ask(session: &Session) -> Result<Self> {
         // `reserved_connections` is new in PostgreSQL 16; an absent setting reads as null.
-        let (version, time, database, user, is_standby, limit) = client
-            .one(
+        // Without a name, which the next session behind a pooler does not know.
+        let rows = session
+            .client
+            .query_typed(
                 "SELECT current_setting('server_version'), clock_timestamp(),
                         current_database()::text, current_user::text, pg_is_in_recovery(),
                         current_setting('max_connections')::int
@@ -47,7 +50,12 @@ impl ServerInfo {
                           - coalesce(current_setting('reserved_connections', true), '0')::int",
                 &[],
             )
-            .await?;
+            .await;
+        let rows = rows.map_err(|error| Error::from_driver(&error, Phase::Connect))?;
+        let none =
+            || Error::new(Signal::new(Cause::UnexpectedResult, Phase::Connect), "the server gave no answer");
+        let row = rows.into_iter().next().ok_or_else(none)?;
+        let (version, time, database, user, is_standby, limit) = FromRow::from_row(row)?;
         let limit: i32 = limit;
         let connection_limit = u32::try_from(limit).unwrap_or(1).max(1);
         Ok(Self { version, time, database, user, is_standby, connection_limit })

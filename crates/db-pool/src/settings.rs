@@ -4,46 +4,114 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`.
+/// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`; [`Settings::validate`] checks the minima.
+///
+/// Those of the session (time-outs of the server, `search_path`, `read_only`) give way to what the connection string says
+/// in `options`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
     /// Name of the pool in events, errors and statistics. Default `primary`.
     pub name: String,
-    /// The most connections. Default 20, at least 1. What the server allows (`max_connections` less those that it
-    /// reserves) lowers it further: a pool must not be able to use up the server.
+    /// The most connections. Default 20, at least 1: a fifth of the 100 that a server allows by default, so that several
+    /// services fit. What the server allows (`max_connections` less those that it reserves) lowers it further: a pool must
+    /// not be able to use up the server.
     pub max: u32,
     /// The fewest connections that are kept open. Default 2, so that a quiet service answers its first request
-    /// without connecting. At most `max`.
+    /// without connecting. At least 0, at most `max`.
     pub min: u32,
-    /// How long a caller waits for a connection, everything included. Default 2 s: later the request behind it has
-    /// usually been given up.
+    /// How long a caller waits for a connection, everything included. Default 2 s, above zero: later the request behind
+    /// it has usually been given up.
     pub acquire_timeout: Duration,
-    /// How long opening one connection may take: name resolution, TCP and authentication together. Default 2 s.
+    /// How long opening one connection may take: name resolution, TCP, TLS and authentication together; cleaning one may
+    /// take as long. Default 2 s, above zero: a server that is well takes milliseconds, and a silent one must not keep
+    /// others from being tried.
     pub connect_timeout: Duration,
     /// How transient failures to connect are retried while a caller waits.
     pub connect_retry: ConnectRetry,
-    /// An idle connection above `min` is closed after this time. Default 30 s.
+    /// An idle connection above `min` is closed after this time. Default 30 s, above zero: what a peak has opened does not
+    /// burden the server for long.
     pub idle_timeout: Duration,
     /// A connection is replaced at this age, give or take a tenth, so that connections opened together do not all go
-    /// at once. Default 30 min.
+    /// at once. Default 30 min, above zero: what a session gathers on the server is freed, and after a failover or a
+    /// change of DNS connections find their new place.
     pub max_lifetime: Duration,
     /// A connection is replaced after this many uses, which bounds what a session can leak on the server. Default
-    /// 7,500.
+    /// 7,500, at least 1: seldom enough that the cost of opening does not show.
     pub max_uses: u32,
     /// A connection idle for longer than this is checked by one round trip before it is handed out. Default 500 ms: a
-    /// busy pool checks nothing, a quiet one never hands out a dead connection.
+    /// busy pool checks nothing, a quiet one never hands out a dead connection. Zero checks each time.
     pub check_after: Duration,
-    /// How long that check may take. Default 1 s.
+    /// How long that check may take. Default 1 s, above zero: half of the acquire time-out, so that another connection can
+    /// still be found.
     pub check_timeout: Duration,
-    /// The most callers that wait; the next one is refused at once. Default 200: ten times `max`.
+    /// A connection idle for longer than this is asked for a sign of life in the background, so that firewalls do not
+    /// forget it and a dead one is found before a caller does. Default 60 s, since firewalls forget after minutes; zero
+    /// turns it off.
+    pub keep_alive: Duration,
+    /// The most callers that wait for a place; the next one is refused at once. Default 200, ten times `max`: who stands
+    /// further back would mostly run out of time. Zero lets nobody wait.
     pub queue_limit: usize,
-    /// `statement_timeout` of every session; zero turns it off. Default 5 s.
+    /// A caller who holds a connection for longer is reported with the place where it was acquired. Default 30 s: six times
+    /// what a statement may take. Zero turns it off.
+    pub leak_warning: Duration,
+    /// `statement_timeout` of every session; zero turns it off. Default 5 s: nobody waits for a request that long. A server
+    /// that does not keep to it is not waited for: the call ends after a twentieth more, at least half a second, and the
+    /// statement is cancelled.
     pub statement_timeout: Duration,
-    /// `idle_in_transaction_session_timeout` of every session; zero turns it off. Default 30 s.
+    /// `lock_timeout` of every session; zero turns it off, the default: the statement's time-out bounds that wait too.
+    pub lock_timeout: Duration,
+    /// `idle_in_transaction_session_timeout` of every session; zero turns it off. Default 30 s: such a session holds its
+    /// locks and keeps vacuum from its work.
     pub idle_in_transaction_timeout: Duration,
-    /// `application_name` of every session, unless the connection string sets one. Default `db`.
+    /// A statement that takes longer is reported as slow. Default 1 s; zero turns it off.
+    pub slow_query: Duration,
+    /// `application_name` of every session, unless the connection string sets one. Default `db`. Without a NUL; the server
+    /// cuts it after 63 bytes.
     pub application_name: String,
+    /// `search_path` of every session. Default: what the role or the database has. Without a NUL.
+    pub search_path: Option<String>,
+    /// Whether sessions refuse to write (`default_transaction_read_only`). Default no. A guard against mistakes, not against
+    /// intent: a statement can turn it off.
+    pub read_only: bool,
+    /// Prepared statements kept per connection; the one unused for longest is closed on the server. Default 256: more than
+    /// most services have, and a bound for those that build their SQL. Zero prepares each time.
+    pub statement_cache: usize,
+    /// What is undone when a connection comes back. Default [`Reset::Light`]: nothing is paid for what was not done.
+    pub reset: Reset,
+    /// What stands between this pool and the server. Default [`Pooler::None`].
+    pub pooler: Pooler,
+}
+
+/// What is undone on a session when its connection comes back. An open transaction is rolled back and a running
+/// statement is cancelled in any case. Complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reset {
+    /// Nothing more: changed settings stay for the next user.
+    None,
+    /// What was seen to be done: changed settings and roles (`SET`, `set_config`), `LISTEN`, cursors, advisory locks.
+    /// Costs a round trip only then. Temporary tables stay, and what a function does inside.
+    #[default]
+    Light,
+    /// Everything that `DISCARD ALL` undoes, also temporary tables and what functions did, with a round trip for each use.
+    /// Prepared statements stay: they are the pool's own.
+    Discard,
+}
+
+/// What stands between a pool and its server. Complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing. Settings of the session travel in the startup message. If they are refused there, as PgBouncer does, they
+    /// are set by `SET`.
+    #[default]
+    None,
+    /// A pooler that keeps a server's session for each of ours: settings by `SET`.
+    Session,
+    /// A pooler that gives each transaction another session, such as PgBouncer with `pool_mode = transaction`: no named
+    /// statements, and settings by `SET LOCAL` in each transaction. A single statement runs in a transaction of its own,
+    /// in one round trip; `batch` does not, and runs without these settings. Whatever belongs to a session (`LISTEN`,
+    /// `SET`, temporary tables) does not work there.
+    Transaction,
 }
 
 /// How transient failures to connect (refused, reset, starting up, too many connections) are retried. Attempts of one
@@ -51,7 +119,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectRetry {
-    /// How many such failures a caller sits through while it waits; the next one is its error. Default 3.
+    /// How many such failures a caller sits through while it waits; the next one is its error. Default 3, at least 0.
     pub max_retries: usize,
     /// The first pause; each next one is twice as long, with jitter. Default 100 ms.
     pub initial_delay: Duration,
@@ -74,6 +142,9 @@ pub enum InvalidSettings {
         /// The maximum given.
         max: u32,
     },
+    /// A text holds a NUL, which the protocol cannot carry.
+    #[error("{0} must not hold a NUL")]
+    Nul(&'static str),
 }
 
 impl Settings {
@@ -96,6 +167,13 @@ impl Settings {
         }
         if self.min > self.max {
             return Err(InvalidSettings::MinAboveMax { min: self.min, max: self.max });
+        }
+        let texts = [
+            ("application_name", self.application_name.as_str()),
+            ("search_path", self.search_path.as_deref().unwrap_or_default()),
+        ];
+        if let Some((field, _)) = texts.iter().find(|(_, text)| text.contains('\0')) {
+            return Err(InvalidSettings::Nul(field));
         }
         Ok(())
     }
@@ -121,10 +199,19 @@ impl Default for Settings {
             max_uses: 7_500,
             check_after: Duration::from_millis(500),
             check_timeout: Duration::from_secs(1),
+            keep_alive: Duration::from_secs(60),
             queue_limit: 200,
+            leak_warning: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::ZERO,
             idle_in_transaction_timeout: Duration::from_secs(30),
+            slow_query: Duration::from_secs(1),
             application_name: "db".to_owned(),
+            search_path: None,
+            read_only: false,
+            statement_cache: 256,
+            reset: Reset::default(),
+            pooler: Pooler::default(),
         }
     }
 }
@@ -156,5 +243,7 @@ mod tests {
         check(|s| s.min = 21, "min (21) must not be above max (20)");
         check(|s| s.acquire_timeout = Duration::ZERO, "acquire_timeout must be greater than zero");
         check(|s| s.max_uses = 0, "max_uses must be greater than zero");
+        check(|s| s.search_path = Some("a\0b".to_owned()), "search_path must not hold a NUL");
+        check(|s| s.application_name = "\0".to_owned(), "application_name must not hold a NUL");
     }
 }

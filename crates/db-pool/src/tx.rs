@@ -7,7 +7,8 @@ use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Severity
 use futures_util::StreamExt;
 use tokio_postgres::Row;
 
-use crate::Conn;
+use crate::wire::Transaction;
+use crate::{Conn, CopyIn, CopyOut};
 
 /// A transaction, lent to the body of [`Conn::tx`].
 #[derive(Debug)]
@@ -20,14 +21,17 @@ pub struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(conn: &'c mut Conn) -> Result<Self> {
+        let misuse = |message| Err(Error::new(Signal::new(Cause::Misuse, Phase::Execute), message));
         if conn.has_unfinished() {
-            let message = "a statement on this connection was abandoned: give it back and acquire another";
-            return Err(Error::new(Signal::new(Cause::Misuse, Phase::Execute), message));
+            return misuse("a statement on this connection was abandoned: give it back and acquire another");
         }
-        // Like every BEGIN it marks the connection before anything is sent. From here on a future that is dropped leaves
-        // the connection abandoned.
+        if conn.transaction(Phase::Execute).await? != Transaction::None {
+            return misuse("a transaction is open on this connection already");
+        }
+        // From here on a future that is dropped leaves the connection abandoned.
         let tx = Self { conn, first_error: Mutex::new(None), is_over: false };
-        tx.conn.batch("BEGIN").await?;
+        let session = tx.conn.usable(Phase::Execute)?;
+        tx.conn.run(Phase::Execute, session.simple(session.begin(), Phase::Execute)).await?;
         Ok(tx)
     }
 
@@ -37,49 +41,68 @@ impl<'c> Tx<'c> {
             let message = "not committed: a statement of the transaction was abandoned before its end";
             return Err(Error::new(Signal::new(Cause::Misuse, Phase::Commit), message));
         }
-        if self.is_aborted().await {
-            let first = self.error().take();
-            self.rollback().await;
-            let aborted =
-                || Error::new(Signal::server(SqlState::IN_FAILED_TRANSACTION, Phase::Commit), "aborted");
-            return Err(first.unwrap_or_else(aborted).context("the transaction was rolled back"));
+        // Without an answer there is no COMMIT either: the server rolls back.
+        match self.conn.transaction(Phase::Execute).await? {
+            Transaction::Open => {}
+            Transaction::Failed => {
+                let first = self.error().take();
+                self.rollback().await;
+                let aborted =
+                    || Error::new(Signal::server(SqlState::IN_FAILED_TRANSACTION, Phase::Commit), "aborted");
+                return Err(first.unwrap_or_else(aborted).context("the transaction was rolled back"));
+            }
+            Transaction::None => {
+                self.is_over = true;
+                let message = "the transaction was ended by a statement of its own";
+                return Err(Error::new(Signal::new(Cause::Misuse, Phase::Commit), message));
+            }
         }
-        let client = self.conn.usable(Phase::Commit)?;
-        match self.conn.run(client.batch_execute("COMMIT")).await {
+        let session = self.conn.usable(Phase::Commit)?;
+        match self.conn.run(Phase::Commit, session.simple("COMMIT", Phase::Commit)).await {
             Ok(()) => {
-                self.end();
+                self.is_over = true;
                 Ok(())
             }
             Err(error) => {
-                let error = Error::from_driver(&error, Phase::Commit).context("commit");
                 if error.server().is_some_and(|server| server.severity == Severity::Error) {
-                    self.end();
+                    self.is_over = true;
                 }
-                Err(error)
+                Err(error.context("commit"))
             }
         }
     }
 
     /// Rolls back. What cannot be, because something is still under way, is rolled back as the connection goes back.
     pub(crate) async fn rollback(mut self) {
-        if !self.conn.has_unfinished() && self.conn.batch("ROLLBACK").await.is_ok() {
-            self.end();
+        if self.conn.has_unfinished() {
+            return;
+        }
+        let Ok(session) = self.conn.usable(Phase::Execute) else { return };
+        if self.conn.run(Phase::Execute, session.simple("ROLLBACK", Phase::Execute)).await.is_ok() {
+            self.is_over = true;
         }
     }
 
-    /// Asks the server when there is reason to: after an error the transaction is aborted, but for a savepoint.
-    async fn is_aborted(&self) -> bool {
-        if self.error().is_none() {
-            return false;
-        }
-        // Without an answer there is no COMMIT either: the server rolls back.
-        self.conn.fetch("SELECT 1", &[]).await.is_err()
+    /// [`Conn::copy_in`] in this transaction.
+    ///
+    /// # Errors
+    /// As [`Conn::copy_in`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::copy_in`].
+    pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
+        self.conn.copy_in(sql).await
     }
 
-    /// The session is in no transaction any more.
-    fn end(&mut self) {
-        self.is_over = true;
-        self.conn.set_in_transaction(false);
+    /// [`Conn::copy_out`] in this transaction.
+    ///
+    /// # Errors
+    /// As [`Conn::copy_out`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::copy_out`].
+    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        self.conn.copy_out(sql).await
     }
 
     /// Remembers the first error, and reports it in place of "the transaction is aborted".
@@ -113,7 +136,7 @@ impl Drop for Tx<'_> {
 #[async_trait]
 impl Executor for Tx<'_> {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.note(self.conn.fetch(sql, params).await)
+        self.note(self.conn.fetch_here(sql, params).await)
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
@@ -122,10 +145,10 @@ impl Executor for Tx<'_> {
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.note(self.conn.execute(sql, params).await)
+        self.note(self.conn.execute_here(sql, params).await)
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        self.note(self.conn.batch(sql).await)
+        self.note(self.conn.batch_here(sql).await)
     }
 }

@@ -1,4 +1,4 @@
-//! Where values come from: environment, `.env`, `db.toml`. The only place of the library that reads the environment.
+//! Where values come from: environment, `.env`, `db.toml`. The only place of the library that reads settings from the environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -4,9 +4,10 @@
 //! names the variable, the value as given (unless it is secret) and what is accepted; all of them are reported at once.
 
 mod layers;
+mod password;
+mod postgres;
 mod preset;
 mod read;
-mod target;
 mod variables;
 
 #[cfg(test)]
@@ -22,8 +23,9 @@ use db_pool::Settings;
 use serde::Serialize;
 
 pub use layers::{Layers, Source};
+pub use password::password_from_environment;
+pub use postgres::Postgres;
 pub use preset::Preset;
-pub use target::Target;
 pub use variables::{VARIABLES, Variable};
 
 /// Everything that can be configured. Change a field after loading to override every other source.
@@ -33,7 +35,7 @@ pub struct Config {
     /// What kind of installation this is.
     pub environment: Environment,
     /// Which PostgreSQL is used.
-    pub target: Target,
+    pub postgres: Postgres,
     /// The pool.
     pub pool: Settings,
     /// Where `db serve` listens.
@@ -105,6 +107,17 @@ impl Config {
     /// As [`Config::from_env`].
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
         read::read(layers)
+    }
+
+    /// What a service logs, as a `tracing` filter: what `DB_LOG` says, otherwise `info`, in development with each
+    /// statement (`db::query` at `debug`).
+    #[must_use]
+    pub fn log_filter(&self) -> &str {
+        match (&self.log, self.environment) {
+            (Some(log), _) => log,
+            (None, Environment::Development) => "info,db::query=debug",
+            (None, _) => "info",
+        }
     }
 }
 

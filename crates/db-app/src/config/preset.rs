@@ -29,6 +29,7 @@ impl Preset {
             Self::HighConcurrency => {
                 settings.max = 100;
                 settings.min = 20;
+                settings.queue_limit = queue_limit(settings.max);
             }
             Self::Patient => {
                 settings.acquire_timeout = Duration::from_secs(60);
@@ -48,4 +49,9 @@ impl Preset {
             Self::HighConcurrency => 100,
         }
     }
+}
+
+/// The most callers that wait, unless `DB_QUEUE_LIMIT` says otherwise: ten for each connection.
+pub(super) fn queue_limit(max: u32) -> usize {
+    max as usize * 10
 }

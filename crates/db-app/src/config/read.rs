@@ -6,17 +6,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use db_core::SecretString;
+use db_pool::{Pooler, Reset};
 
 use super::layers::Raw;
-use super::target::{hidden, masked, parse_url};
-use super::{Config, ConfigError, Environment, Layers, Preset, Shown, Source, Target, VARIABLES, Variable};
+use super::preset::queue_limit;
+use super::{Config, ConfigError, Environment, Layers, Postgres, Preset, Shown, Source, VARIABLES, Variable};
 
 pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     let mut reader =
         Reader { layers, errors: Vec::new(), warnings: layers.unknown_names(), shown: Vec::new() };
-    let target = reader.target();
-    // A URL that cannot be used was meant to be one all the same.
-    let is_server_given = target.is_some() || !reader.errors.is_empty();
     let environment = reader.word(
         "DB_ENV",
         Environment::Development,
@@ -27,6 +25,10 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
             ("production", Environment::Production),
         ],
     );
+    let before = reader.errors.len();
+    let given = reader.given(environment);
+    // A URL that cannot be used was meant to be one all the same.
+    let is_server_given = given.is_some() || reader.errors.len() > before;
     let preset = reader.word(
         "DB_PRESET",
         Preset::Standard,
@@ -56,9 +58,9 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     reader.shown.sort_by_key(order);
     Ok(Config {
         environment,
-        target: match target {
-            Some(given) => Target::Given(Box::new(given)),
-            None => Target::Embedded(embedded_dir),
+        postgres: match given {
+            Some(target) => Postgres::Given(Box::new(target)),
+            None => Postgres::Embedded(embedded_dir),
         },
         pool,
         http_addr,
@@ -73,65 +75,15 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     })
 }
 
-struct Reader<'a> {
+/// Reads variables, and notes what is wrong and what to show.
+pub(super) struct Reader<'a> {
     layers: &'a Layers,
-    errors: Vec<String>,
-    warnings: Vec<String>,
+    pub(super) errors: Vec<String>,
+    pub(super) warnings: Vec<String>,
     shown: Vec<Shown>,
 }
 
 impl<'a> Reader<'a> {
-    /// The server that is given, if one is; and what was said about it.
-    fn target(&mut self) -> Option<tokio_postgres::Config> {
-        let url = self.find("DATABASE_URL");
-        let parts = ["POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"]
-            .map(|name| self.find(name));
-        for (part, variable) in parts.iter().zip(&VARIABLES[1..]) {
-            let value = part.as_ref().map(|part| show(variable, part.value));
-            self.show(variable, part.as_ref(), value, Source::Default);
-        }
-        let parsed = url.as_ref().map(|url| parse_url(url.value));
-        let shown = match (&parsed, &url) {
-            (Some(Ok(config)), _) => Some(masked(config)),
-            (_, Some(url)) => Some(hidden(url.value).to_owned()),
-            _ => None,
-        };
-        self.show(&VARIABLES[0], url.as_ref(), shown, Source::Default);
-        if let (Some(url), Some(parsed)) = (url, parsed) {
-            if let Some(part) = parts.iter().flatten().next() {
-                self.warnings.push(format!("{} is ignored, since DATABASE_URL is set", part.name));
-            }
-            if let Err(reason) = &parsed {
-                let (given, accepts) = (hidden(url.value), VARIABLES[0].accepts);
-                self.errors
-                    .push(format!("DATABASE_URL={given} ({}): {reason}; expected {accepts}", url.source));
-            }
-            return parsed.ok();
-        }
-        if parts.iter().all(Option::is_none) {
-            return None;
-        }
-        let [host, port, database, user, password] = parts;
-        let mut config = tokio_postgres::Config::new();
-        config.host(host.map_or("localhost", |host| host.value));
-        config.user(user.map_or("postgres", |user| user.value));
-        if let Some(port) = port {
-            match port.value.parse() {
-                Ok(port) if port > 0 => {
-                    config.port(port);
-                }
-                _ => self.refuse(&VARIABLES[2], &port),
-            }
-        }
-        if let Some(database) = database {
-            config.dbname(database.value);
-        }
-        if let Some(password) = password {
-            config.password(password.value);
-        }
-        Some(config)
-    }
-
     fn pool(&mut self, preset: Preset) -> db_pool::Settings {
         let base = preset.pool();
         let standard = Preset::Standard.pool();
@@ -159,7 +111,9 @@ impl<'a> Reader<'a> {
                 "DB_POOL_MIN={min}: expected at most the maximum in force, {max} (DB_POOL_MAX, DB_POOL_CEILING)"
             ));
         }
-        pool.queue_limit = pool.max as usize * 10;
+        // The rule is the default, whoever gave the maximum.
+        let limit = queue_limit(pool.max);
+        pool.queue_limit = self.number("DB_QUEUE_LIMIT", limit, 0, 1_000_000, Source::Default);
 
         let mut millis = |name, value: fn(&db_pool::Settings) -> Duration, least| {
             let default = value(&base);
@@ -169,7 +123,14 @@ impl<'a> Reader<'a> {
         pool.connect_timeout = millis("DB_CONNECT_TIMEOUT_MS", |pool| pool.connect_timeout, 1);
         pool.idle_timeout = millis("DB_IDLE_TIMEOUT_MS", |pool| pool.idle_timeout, 1);
         pool.max_lifetime = millis("DB_MAX_LIFETIME_MS", |pool| pool.max_lifetime, 1);
+        pool.check_after = millis("DB_CHECK_AFTER_MS", |pool| pool.check_after, 0);
+        pool.keep_alive = millis("DB_KEEP_ALIVE_MS", |pool| pool.keep_alive, 0);
+        pool.leak_warning = millis("DB_LEAK_WARNING_MS", |pool| pool.leak_warning, 0);
         pool.statement_timeout = millis("DB_STATEMENT_TIMEOUT_MS", |pool| pool.statement_timeout, 0);
+        pool.lock_timeout = millis("DB_LOCK_TIMEOUT_MS", |pool| pool.lock_timeout, 0);
+        pool.idle_in_transaction_timeout =
+            millis("DB_IDLE_IN_TRANSACTION_TIMEOUT_MS", |pool| pool.idle_in_transaction_timeout, 0);
+        pool.slow_query = millis("DB_SLOW_QUERY_MS", |pool| pool.slow_query, 0);
         pool.connect_retry.initial_delay =
             millis("DB_RETRY_INITIAL_DELAY_MS", |pool| pool.connect_retry.initial_delay, 1);
         pool.connect_retry.max_delay =
@@ -178,8 +139,20 @@ impl<'a> Reader<'a> {
         pool.max_uses = self.number("DB_MAX_USES", base.max_uses, 1, u32::MAX, Source::Default);
         pool.connect_retry.max_retries =
             self.number("DB_MAX_RETRIES", base.connect_retry.max_retries, 0, 100, Source::Default);
-        let name = self.text("DB_APPLICATION_NAME", Some(&base.application_name), |name| name.len() <= 63);
+        let name = self.text("DB_APPLICATION_NAME", Some(&base.application_name), |name| {
+            name.len() <= 63 && !name.contains('\0')
+        });
         pool.application_name = name.unwrap_or_default();
+        let search_path = base.search_path.as_deref();
+        pool.search_path = self.text("DB_SEARCH_PATH", search_path, |path| !path.contains('\0'));
+        pool.read_only = self.word("DB_READ_ONLY", base.read_only, &[("true", true), ("false", false)]);
+        pool.statement_cache =
+            self.number("DB_STATEMENT_CACHE", base.statement_cache, 0, 10_000, Source::Default);
+        let resets = [("none", Reset::None), ("light", Reset::Light), ("discard", Reset::Discard)];
+        pool.reset = self.word("DB_RESET", base.reset, &resets);
+        let poolers =
+            [("none", Pooler::None), ("session", Pooler::Session), ("transaction", Pooler::Transaction)];
+        pool.pooler = self.word("DB_POOLER", base.pooler, &poolers);
         pool
     }
 
@@ -199,7 +172,12 @@ impl<'a> Reader<'a> {
         PathBuf::from(self.text("DB_EMBEDDED_DIR", default.as_deref(), |_| true).unwrap_or_default())
     }
 
-    fn word<T: Copy + PartialEq>(&mut self, name: &'static str, default: T, words: &[(&str, T)]) -> T {
+    pub(super) fn word<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        words: &[(&str, T)],
+    ) -> T {
         let variable = variable(name);
         let raw = self.find(name);
         let value = match &raw {
@@ -234,7 +212,13 @@ impl<'a> Reader<'a> {
         value
     }
 
-    fn millis(&mut self, name: &'static str, default: Duration, least: u64, otherwise: Source) -> Duration {
+    pub(super) fn millis(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+        least: u64,
+        otherwise: Source,
+    ) -> Duration {
         const DAY: u64 = 24 * 60 * 60 * 1000;
         let default = u64::try_from(default.as_millis()).unwrap_or(DAY);
         Duration::from_millis(self.number(name, default, least, DAY, otherwise))
@@ -276,28 +260,34 @@ impl<'a> Reader<'a> {
         self.find(name).is_some()
     }
 
-    fn find(&self, name: &'static str) -> Option<Raw<'a>> {
+    pub(super) fn find(&self, name: &'static str) -> Option<Raw<'a>> {
         self.layers.find(variable(name))
     }
 
-    fn refuse(&mut self, variable: &Variable, raw: &Raw<'_>) {
+    pub(super) fn refuse(&mut self, variable: &Variable, raw: &Raw<'_>) {
         let Raw { name, value, source } = raw;
         let given = show(variable, value);
         self.errors.push(format!("{name}={given} ({source}): expected {}", variable.accepts));
     }
 
-    fn show(&mut self, variable: &Variable, raw: Option<&Raw<'_>>, value: Option<String>, otherwise: Source) {
+    pub(super) fn show(
+        &mut self,
+        variable: &Variable,
+        raw: Option<&Raw<'_>>,
+        value: Option<String>,
+        otherwise: Source,
+    ) {
         let name = raw.map_or(variable.name, |raw| raw.name);
         self.shown.push(Shown { name, value, source: raw.map_or(otherwise, |raw| raw.source) });
     }
 }
 
-fn show(variable: &Variable, value: &str) -> String {
+pub(super) fn show(variable: &Variable, value: &str) -> String {
     if variable.is_secret { "***".to_owned() } else { value.to_owned() }
 }
 
-/// The row of the table; every name in this file is in it, which a test holds in place.
-fn variable(name: &'static str) -> &'static Variable {
+/// The row of the table; every name in these files is in it, which a test holds in place.
+pub(super) fn variable(name: &'static str) -> &'static Variable {
     match VARIABLES.iter().find(|variable| variable.name == name) {
         Some(variable) => variable,
         None => unreachable!("{name} is not in the table of variables"),

@@ -1,27 +1,22 @@
 //! Sources, presets, masking, and the one-line errors.
 
+use db_pool::{Pooler, Reset};
+
 use super::*;
 
-fn layers(values: &[(&str, &str)]) -> Layers {
+pub(super) fn layers(values: &[(&str, &str)]) -> Layers {
     values.iter().fold(Layers::default(), |layers, (name, value)| layers.with_environment(name, value))
 }
 
-fn load(values: &[(&str, &str)]) -> Config {
+pub(super) fn load(values: &[(&str, &str)]) -> Config {
     Config::load(&layers(values)).expect("a valid configuration")
 }
 
-fn refused(values: &[(&str, &str)]) -> String {
+pub(super) fn refused(values: &[(&str, &str)]) -> String {
     Config::load(&layers(values)).expect_err("an invalid configuration").to_string()
 }
 
-fn given(config: &Config) -> &tokio_postgres::Config {
-    match &config.target {
-        Target::Given(given) => given,
-        Target::Embedded(_) => panic!("a given server was expected"),
-    }
-}
-
-fn shown<'a>(config: &'a Config, name: &str) -> (Option<&'a str>, Source) {
+pub(super) fn shown<'a>(config: &'a Config, name: &str) -> (Option<&'a str>, Source) {
     let row = config.shown.iter().find(|shown| shown.name == name).expect(name);
     (row.value.as_deref(), row.source)
 }
@@ -31,7 +26,7 @@ fn shown<'a>(config: &'a Config, name: &str) -> (Option<&'a str>, Source) {
 fn nothing_set_is_the_standard_preset_on_a_server_of_our_own() {
     let config = load(&[]);
     assert_eq!(config.pool, Settings::default());
-    assert!(matches!(config.target, Target::Embedded(_)));
+    assert!(matches!(config.postgres, Postgres::Embedded(_)));
     assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let names: Vec<_> = config.shown.iter().map(|shown| shown.name).collect();
@@ -60,6 +55,64 @@ fn the_variables_reach_the_pool() {
     assert_eq!(pool.connect_retry.initial_delay, Duration::from_millis(13));
     assert_eq!(pool.connect_retry.max_delay, Duration::from_millis(14));
     assert_eq!(shown(&config, "DB_CONNECTION_TIMEOUT_MS"), (Some("12"), Source::Environment));
+}
+
+/// A10, E6: the rest of the pool's settings.
+#[test]
+fn every_setting_of_the_pool_has_a_variable() {
+    let config = load(&[
+        ("DB_CHECK_AFTER_MS", "0"),
+        ("DB_KEEP_ALIVE_MS", "21"),
+        ("DB_QUEUE_LIMIT", "22"),
+        ("DB_LEAK_WARNING_MS", "23"),
+        ("DB_LOCK_TIMEOUT_MS", "24"),
+        ("DB_IDLE_IN_TRANSACTION_TIMEOUT_MS", "25"),
+        ("DB_SLOW_QUERY_MS", "26"),
+        ("DB_SEARCH_PATH", "app, public"),
+        ("DB_READ_ONLY", "true"),
+        ("DB_STATEMENT_CACHE", "0"),
+        ("DB_RESET", "discard"),
+        ("DB_POOLER", "transaction"),
+    ]);
+    let mut expect = Settings::default();
+    expect.check_after = Duration::ZERO;
+    expect.keep_alive = Duration::from_millis(21);
+    expect.queue_limit = 22;
+    expect.leak_warning = Duration::from_millis(23);
+    expect.lock_timeout = Duration::from_millis(24);
+    expect.idle_in_transaction_timeout = Duration::from_millis(25);
+    expect.slow_query = Duration::from_millis(26);
+    expect.search_path = Some("app, public".to_owned());
+    expect.read_only = true;
+    expect.statement_cache = 0;
+    expect.reset = Reset::Discard;
+    expect.pooler = Pooler::Transaction;
+    assert_eq!(config.pool, expect);
+    assert_eq!(shown(&config, "DB_POOLER"), (Some("transaction"), Source::Environment));
+    assert_eq!(shown(&load(&[]), "DB_SEARCH_PATH"), (None, Source::Default));
+}
+
+#[test]
+fn the_queue_is_ten_times_the_maximum_in_force() {
+    let check = |values: &[(&str, &str)], expect| assert_eq!(load(values).pool.queue_limit, expect);
+    check(&[("DB_POOL_MAX", "500")], 200);
+    check(&[("DB_PRESET", "high-concurrency")], 1_000);
+    check(&[("DB_PRESET", "high-concurrency"), ("DB_POOL_MAX", "30")], 300);
+    check(&[("DB_POOL_MAX", "3"), ("DB_QUEUE_LIMIT", "0")], 0);
+    for preset in [Preset::Standard, Preset::HighConcurrency, Preset::Patient] {
+        let pool = preset.pool();
+        assert_eq!(pool.queue_limit, pool.max as usize * 10);
+    }
+}
+
+/// C8: each statement is logged in development, unless somebody says otherwise.
+#[test]
+fn the_log_has_statements_in_development() {
+    let check = |values: &[(&str, &str)], expect| assert_eq!(load(values).log_filter(), expect);
+    check(&[], "info,db::query=debug");
+    check(&[("DB_ENV", "test")], "info");
+    check(&[("DB_ENV", "production")], "info");
+    check(&[("DB_LOG", "warn")], "warn");
 }
 
 /// A1: a wrong maximum cannot use up the server.
@@ -96,45 +149,6 @@ fn a_stronger_source_wins() {
     assert_eq!((config.pool.max, config.pool.min), (5, 1));
 }
 
-/// A2: the connection string, or its parts under either team's names.
-#[test]
-fn parts_in_place_of_a_url() {
-    let config = load(&[
-        ("DATABASE_HOST", "db.example"),
-        ("DATABASE_PORT", "6543"),
-        ("DATABASE_NAME", "shop"),
-        ("POSTGRES_USER", "app"),
-        ("POSTGRES_PASSWORD", "hunter2"),
-    ]);
-    let target = given(&config);
-    assert_eq!(target.get_hosts(), [tokio_postgres::config::Host::Tcp("db.example".into())]);
-    assert_eq!((target.get_ports(), target.get_dbname()), (&[6543][..], Some("shop")));
-    assert_eq!((target.get_user(), target.get_password()), (Some("app"), Some(&b"hunter2"[..])));
-    assert_eq!(shown(&config, "DATABASE_HOST").0, Some("db.example"));
-    assert_eq!(shown(&config, "POSTGRES_PASSWORD").0, Some("***"));
-}
-
-/// C9: no secret is shown, wherever it stands.
-#[test]
-fn a_url_is_shown_without_its_secrets() {
-    let check = |url: &str, expect: &str| {
-        let config = load(&[("DATABASE_URL", url), ("DB_HTTP_TOKEN", "0123456789abcdef")]);
-        assert_eq!(shown(&config, "DATABASE_URL").0, Some(expect), "{url}");
-        let layers = layers(&[("DATABASE_URL", url)]);
-        let all = format!("{config:?} {layers:?}");
-        for secret in ["hunter2", "0123456789abcdef"] {
-            assert!(!all.contains(secret), "{all}");
-        }
-    };
-    check("postgres://app:hunter2@db/shop", "postgres://app:***@db:5432/shop");
-    check("postgres://app:hunter2@db/shop?password=hunter2", "postgres://app:***@db:5432/shop");
-    check("postgres://app@db:1/shop", "postgres://app@db:1/shop");
-    check("postgres://app:hun%40ter2@db,[::1]:2/shop", "postgres://app:***@db:5432,[::1]:2/shop");
-    check("postgres://app:hunter2#pw@db/shop", "postgres://app:***@db:5432/shop");
-    check("postgres://app:pw?hunter2@db/shop", "postgres://app:***@db:5432/shop");
-    check("host=db user=app password=hunter2", "postgres://app:***@db/app");
-}
-
 #[test]
 fn what_cannot_be_used_is_named_with_what_is_accepted() {
     let check = |name, value, expect: &str| assert_eq!(refused(&[(name, value)]), expect);
@@ -155,33 +169,20 @@ fn what_cannot_be_used_is_named_with_what_is_accepted() {
     );
     check("DB_HTTP_TOKEN", "short", "DB_HTTP_TOKEN=*** (environment): expected at least 16 characters");
     check("POSTGRES_PORT", "x", "POSTGRES_PORT=x (environment): expected a whole number from 1 to 65535");
+    check("DB_READ_ONLY", "yes", "DB_READ_ONLY=yes (environment): expected true or false");
+    check("DB_RESET", "all", "DB_RESET=all (environment): expected none, light or discard");
+    check(
+        "DB_POOLER",
+        "pgbouncer",
+        "DB_POOLER=pgbouncer (environment): expected none, session or transaction",
+    );
+    check(
+        "DB_SEARCH_PATH",
+        "a\0b",
+        "DB_SEARCH_PATH=a\0b (environment): expected names of schemas, separated by commas",
+    );
     let millis = "expected a whole number of milliseconds from 1 to 86400000";
     check("DB_IDLE_TIMEOUT_MS", "30s", &format!("DB_IDLE_TIMEOUT_MS=30s (environment): {millis}"));
-}
-
-#[test]
-fn a_malformed_url_is_refused_without_its_password() {
-    let check = |url: &str, expect: &str| {
-        let line = refused(&[("DATABASE_URL", url)]);
-        assert!(line.starts_with(&format!("DATABASE_URL={expect}")), "{line}");
-        assert!(line.ends_with("expected postgres://user:password@host:5432/database"), "{line}");
-        assert!(!line.contains("hunter2"), "{line}");
-    };
-    check("mysql://app:hunter2@db/shop", "*** (environment): the scheme is not postgres;");
-    check(
-        "postgres://app:hunter2@db:port/shop",
-        "postgres://*** (environment): invalid value for option `port`;",
-    );
-    check("postgres://app:hunter2/shop", "postgres://*** (environment): ");
-    check("postgres://app:hunter2", "postgres://*** (environment): ");
-    check("postgres://app:x#hunter2@db:y/shop", "postgres://*** (environment): ");
-    check("host=db user=app password=x hunter2=y", "*** (environment): it has an unknown option;");
-    check("hunter2", "*** (environment): it cannot be parsed;");
-    check("postgres://app:pa@hunter2@db/shop", "postgres://*** (environment): it has an @ too many");
-    check("postgres://", "postgres://*** (environment): it names no host");
-    check("postgres://db/shop", "postgres://*** (environment): it names no user");
-    check("postgres://a:hunter2@db?sslmode=require", "postgres://*** (environment): sslmode=require");
-    check("postgres://a:hunter2@db?sslmode=verify-full", "postgres://*** (environment): that sslmode");
 }
 
 #[test]
@@ -211,12 +212,6 @@ fn an_unknown_name_is_a_warning_with_the_nearest() {
     ];
     assert!(expect.iter().all(|line| warnings.iter().any(|warning| warning == line)), "{warnings:?}");
     assert_eq!(warnings.len(), 3, "{warnings:?}");
-}
-
-#[test]
-fn parts_beside_a_url_are_a_warning() {
-    let config = load(&[("DATABASE_URL", "postgres://a@b/c"), ("POSTGRES_USER", "x")]);
-    assert_eq!(config.warnings, ["POSTGRES_USER is ignored, since DATABASE_URL is set"]);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Variable {
 
 const MILLIS: &str = "a whole number of milliseconds from 1 to 86400000";
 const MILLIS_OR_OFF: &str = "a whole number of milliseconds from 0 (off) to 86400000";
+const FLAG: &str = "true or false";
+const MILLIS_OR_ALWAYS: &str = "a whole number of milliseconds from 0 (always) to 86400000";
 const COUNT: &str = "a whole number from 1 to 10000";
 
 /// All variables.
@@ -45,6 +47,30 @@ pub const VARIABLES: &[Variable] = &[
         is_secret: true,
         ..var("POSTGRES_PASSWORD", "password, in place of a URL", "any text")
     },
+    var("DB_PASSWORD_FILE", "holds the password, in place of POSTGRES_PASSWORD", "a file"),
+    Variable {
+        is_secret: true,
+        ..var(
+            "DB_PASSWORD_COMMAND",
+            "prints the password, in place of POSTGRES_PASSWORD",
+            "a program and its arguments, separated by spaces",
+        )
+    },
+    var("DB_PASSWORD_COMMAND_LIFETIME_MS", "how long what it printed is used", MILLIS),
+    var(
+        "DB_SSL_MODE",
+        "how the way to the server is encrypted, whatever the URL says",
+        "disable, allow, prefer, require, verify-ca or verify-full",
+    ),
+    var("DB_SSL_ROOT_CERT", "who may have signed the server's certificate", "a PEM file, or system"),
+    var("DB_SSL_CERT", "our own certificate", "a PEM file, with DB_SSL_KEY"),
+    var("DB_SSL_KEY", "the key of our own certificate", "a PEM file, with DB_SSL_CERT"),
+    var(
+        "DB_CHANNEL_BINDING",
+        "whether the exchange of the password is bound to the TLS session",
+        "disable, prefer or require",
+    ),
+    var("DB_ALLOW_PLAINTEXT", "whether a server elsewhere may be used without TLS in production", FLAG),
     var("DB_ENV", "kind of installation", "development, test, staging or production"),
     var("DB_PRESET", "defaults of the settings below", "standard, high-concurrency or patient"),
     var("DB_POOL_MAX", "the most connections", COUNT),
@@ -66,7 +92,30 @@ pub const VARIABLES: &[Variable] = &[
         "a connection is replaced after this many uses",
         "a whole number from 1 to 4294967295",
     ),
+    var(
+        "DB_CHECK_AFTER_MS",
+        "a connection idle for longer is checked before it is handed out",
+        MILLIS_OR_ALWAYS,
+    ),
+    var(
+        "DB_KEEP_ALIVE_MS",
+        "a connection idle for longer is asked for a sign of life in the background",
+        MILLIS_OR_OFF,
+    ),
+    var(
+        "DB_QUEUE_LIMIT",
+        "the most callers that wait for a connection; ten times DB_POOL_MAX by default",
+        "a whole number from 0 (nobody waits) to 1000000",
+    ),
+    var("DB_LEAK_WARNING_MS", "a connection held for longer is reported with its place", MILLIS_OR_OFF),
     var("DB_STATEMENT_TIMEOUT_MS", "the server ends a statement that takes longer", MILLIS_OR_OFF),
+    var("DB_LOCK_TIMEOUT_MS", "the server ends a statement that waits longer for a lock", MILLIS_OR_OFF),
+    var(
+        "DB_IDLE_IN_TRANSACTION_TIMEOUT_MS",
+        "the server ends a session that is idle in a transaction for longer",
+        MILLIS_OR_OFF,
+    ),
+    var("DB_SLOW_QUERY_MS", "a statement that takes longer is a warning", MILLIS_OR_OFF),
     var(
         "DB_MAX_RETRIES",
         "how often a failed connect is tried again while a caller waits",
@@ -75,6 +124,15 @@ pub const VARIABLES: &[Variable] = &[
     var("DB_RETRY_INITIAL_DELAY_MS", "first pause between these tries; it doubles", MILLIS),
     var("DB_RETRY_MAX_DELAY_MS", "longest pause between these tries", MILLIS),
     var("DB_APPLICATION_NAME", "application_name of every session", "1 to 63 characters"),
+    var("DB_SEARCH_PATH", "search_path of every session", "names of schemas, separated by commas"),
+    var("DB_READ_ONLY", "whether sessions refuse to write", FLAG),
+    var(
+        "DB_STATEMENT_CACHE",
+        "prepared statements kept for each connection",
+        "a whole number from 0 (off) to 10000",
+    ),
+    var("DB_RESET", "what is undone when a connection comes back", "none, light or discard"),
+    var("DB_POOLER", "what stands before the server", "none, session or transaction"),
     var("DB_HTTP_ADDR", "where `db serve` listens", "address:port, such as 127.0.0.1:8080"),
     Variable {
         is_secret: true,
@@ -90,7 +148,7 @@ pub const VARIABLES: &[Variable] = &[
     var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),
     var(
         "DB_LOG",
-        "what is logged; `db serve` logs info by default, other commands error",
+        "what is logged; by default info by `db serve`, each statement too in development, else error",
         "a tracing filter, such as info or db=debug",
     ),
 ];

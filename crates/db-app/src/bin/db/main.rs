@@ -69,8 +69,10 @@ fn main() -> ExitCode {
         eprintln!("warning: {warning}");
     }
     // What makes another command fail is in its own error.
-    let quiet = if matches!(cli.command, Command::Serve) { "info" } else { "error" };
-    let filter = config.log.as_deref().unwrap_or(quiet);
+    let filter = match cli.command {
+        Command::Serve => config.log_filter(),
+        _ => config.log.as_deref().unwrap_or("error"),
+    };
     let Ok(filter) = EnvFilter::builder().parse(filter) else {
         return refuse(&[format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug")]);
     };

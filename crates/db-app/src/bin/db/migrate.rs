@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand as ClapSubcommand;
-use db_app::config::{Environment, Target};
+use db_app::config::{Environment, Postgres};
 use db_app::{Config, Database};
 use db_migrate::{
     FileState, Finished, Holder, Migrations, Migrator, ObjectState, Progress, Run, State, Steps,
@@ -67,7 +67,7 @@ pub(crate) async fn run(command: Command, mut config: Config, json: bool) -> Res
 fn refusal(command: &Command, config: &Config) -> Option<String> {
     let is_production = config.environment == Environment::Production;
     match command {
-        Command::Reset { yes: false } if is_production || matches!(config.target, Target::Given(_)) => {
+        Command::Reset { yes: false } if is_production || matches!(config.postgres, Postgres::Given(_)) => {
             Some("reset drops everything that the migrations made on this server: it needs --yes".to_owned())
         }
         Command::Down { yes: false, .. } if is_production => {

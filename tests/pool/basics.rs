@@ -8,8 +8,9 @@ use db_core::{Action, Executor, Kind, Outcome, Phase, Query, SqlState};
 use db_pool::{Pool, Settings};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::Config;
 
-use crate::support::{Recorder, client, database, eventually, pool};
+use crate::support::{Recorder, client, database, eventually, pool, settings};
 
 /// A1: on plain bb8 0.9.1, 931 of 1,000 such tasks never get a connection.
 #[tokio::test]
@@ -165,7 +166,7 @@ async fn gives_up_on_a_server_that_refuses() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     drop(listener);
-    let target = format!("postgres://a:hunter2@127.0.0.1:{port}/d").parse().expect("a URL");
+    let target: Config = format!("postgres://a:hunter2@127.0.0.1:{port}/d").parse().expect("a URL");
     let started = Instant::now();
     let error = Pool::open(target, Settings::default()).await.expect_err("refused");
     let expect = format!("could not connect to 127.0.0.1:{port}: Connection refused");
@@ -178,8 +179,8 @@ async fn gives_up_on_a_server_that_refuses() {
 async fn gives_up_on_a_server_that_is_silent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let target = format!("postgres://a:b@127.0.0.1:{port}/d").parse().expect("a URL");
-    let mut settings = Settings::default();
+    let target: Config = format!("postgres://a:b@127.0.0.1:{port}/d").parse().expect("a URL");
+    let mut settings = settings();
     settings.connect_timeout = Duration::from_millis(100);
     settings.acquire_timeout = Duration::from_millis(300);
     let error = Pool::open(target, settings).await.expect_err("silent");
@@ -195,7 +196,7 @@ async fn tells_those_who_wait_what_is_wrong() {
     admin.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'one'")).await.expect("a role");
     let mut target = database.config();
     target.user(&role).password("one");
-    let mut settings = Settings::default();
+    let mut settings = settings();
     (settings.max, settings.min) = (5, 1);
     let pool = Pool::open(target, settings).await.expect("a pool");
     let held = pool.acquire().await.expect("the open connection");
@@ -284,7 +285,7 @@ async fn a_stream_that_is_half_read_is_not_handed_on() {
 async fn keeps_the_minimum_and_closes_the_rest() {
     let database = database().await;
     let recorder = Recorder::default();
-    let mut settings = Settings::default();
+    let mut settings = settings();
     (settings.max, settings.min) = (5, 2);
     settings.idle_timeout = Duration::from_millis(100);
     settings.max_uses = 3;
@@ -313,7 +314,7 @@ async fn keeps_the_minimum_and_closes_the_rest() {
 async fn replaces_connections_that_the_server_ended() {
     let database = database().await;
     let recorder = Recorder::default();
-    let mut settings = Settings::default();
+    let mut settings = settings();
     settings.check_after = Duration::ZERO;
     let pool =
         Pool::open_observed(database.config(), settings, Arc::new(recorder.clone())).await.expect("a pool");
