@@ -16,7 +16,11 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn run_steps(steps: &mut Steps) -> Result<()> {
-    steps.step("format", || crate::run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    steps.step("format", || {
+        crate::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        // A workspace of its own.
+        crate::run(&mut cargo(&["fmt", "--manifest-path", "bench/Cargo.toml", "--check"]))
+    })?;
     steps.step("clippy", || crate::run(&mut clippy(&["--workspace", "--all-targets"])))?;
     steps.step("clippy, embedded download", || {
         crate::run(&mut clippy(&["--package", "db-embedded", "--all-targets", "--features", "download"]))
@@ -38,6 +42,9 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
     } else {
         println!("docker does not answer: the tests on docker did not run");
     }
+    steps.step("bench compiles", || {
+        crate::run(&mut cargo(&["check", "--quiet", "--manifest-path", "bench/Cargo.toml"]))
+    })?;
     steps.step("docs", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
         crate::run(doc.env("RUSTDOCFLAGS", "-D warnings"))

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
+mod bench;
 mod ci;
 mod image;
 mod soak;
@@ -22,6 +23,8 @@ enum Cli {
     Test(test::Args),
     /// Check layering and house rules
     Tidy,
+    /// Compare db-pool with its peers
+    Bench(bench::Args),
     /// Run the pool for minutes while its sessions are killed
     Soak(soak::Args),
     /// Build an image of PostgreSQL from the distribution's packages
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse() {
         Cli::Test(args) => test::run(&args),
         Cli::Tidy => tidy::run(),
+        Cli::Bench(args) => bench::run(&args),
         Cli::Soak(args) => soak::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),

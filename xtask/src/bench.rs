@@ -1,0 +1,72 @@
+//! `cargo xtask bench peers`: finds or starts a PostgreSQL as `cargo xtask test` does and compares db-pool with its peers
+//! on it. What is compared lives in `bench/`, a workspace of its own that this only builds and runs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use db_testkit::TestServer;
+use tokio::runtime::Runtime;
+
+use crate::test::{Interruption, Kind, backend};
+use crate::{cargo, image};
+
+/// Runs a comparison
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What is compared.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Throughput, latency and allocations against deadpool-postgres, bb8-postgres, sqlx and diesel-async
+    Peers(Peers),
+}
+
+#[derive(Debug, clap::Args)]
+struct Peers {
+    /// About two minutes instead of a quarter of an hour; for a look, not for a claim
+    #[arg(long)]
+    quick: bool,
+    /// Where the report with all numbers goes, as JSON [default: bench/report.json]
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Where the PostgreSQL comes from; without it the first that works of: --url, docker, local
+    #[arg(long, value_enum)]
+    backend: Option<Kind>,
+    /// A server that runs already, by the URL of a role that may create databases
+    #[arg(long, env = "DB_TEST_URL", hide_env_values = true)]
+    url: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let What::Peers(args) = &args.what;
+    let backend = backend(args.backend, args.url.clone(), image::NAME, None)?;
+    let runtime = Runtime::new()?;
+    // A container is removed on the runtime also when a panic drops it.
+    let _entered = runtime.enter();
+    let interruption = Interruption::watch(&runtime)?;
+
+    // Before the server starts: it can take minutes, and may fail.
+    interruption.run(&mut cargo(&["build", "--release", "--manifest-path", "bench/Cargo.toml"]))?;
+
+    let server = runtime.block_on(TestServer::start(&backend))?;
+    println!("measuring on {}", server.origin());
+    let result = measure(args, &runtime, &interruption, &server);
+    runtime.block_on(server.stop())?;
+    result
+}
+
+fn measure(args: &Peers, runtime: &Runtime, interruption: &Interruption, server: &TestServer) -> Result<()> {
+    let database = runtime.block_on(server.database())?;
+    let mut command = cargo(&["run", "--release", "--quiet", "--manifest-path", "bench/Cargo.toml", "--"]);
+    command.arg(database.url());
+    if args.quick {
+        command.arg("--quick");
+    }
+    if let Some(report) = &args.report {
+        command.arg("--report").arg(std::path::absolute(report)?);
+    }
+    interruption.run(&mut command)
+}
