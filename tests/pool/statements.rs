@@ -71,8 +71,9 @@ async fn the_cache_is_bounded_on_the_server_too() {
 async fn the_cache_can_be_off() {
     let (_database, pool) = one_connection(0).await;
     for n in 0..20 {
-        assert_eq!(pool.one::<i32>("SELECT $1::int", &[&n]).await.expect("a value"), n);
+        assert_eq!(pool.one::<i32>(&format!("SELECT {n}"), &[]).await.expect("a value"), n);
     }
+    // The one that counts is there while it runs, and another may be on its way out.
     assert!(prepared(&pool).await <= 2);
 }
 

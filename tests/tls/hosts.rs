@@ -33,7 +33,7 @@ async fn the_next_host_is_tried() {
     let server = TlsServer::shared().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let others = [dead().await, silent.local_addr().expect("a port").port()];
-    let mut config = before(server, &others);
+    let mut config = before(&server, &others);
     config.connect_timeout(Duration::from_secs(2));
     let begin = Instant::now();
     for mode in [TlsMode::Disable, TlsMode::VerifyFull] {
@@ -48,7 +48,7 @@ async fn the_next_host_is_tried() {
 #[tokio::test]
 async fn a_refusal_is_final() {
     let server = TlsServer::shared().await;
-    let mut config = before(server, &[dead().await]);
+    let mut config = before(&server, &[dead().await]);
     config.host("127.0.0.1").port(dead().await).password("wrong");
     let target = Target::from(config).with_tls(Tls::new(TlsMode::Disable));
     let found = outcome(&target).await;

@@ -1,6 +1,7 @@
 //! A server with TLS, and an authority to sign its certificates. It checks nothing itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use db_core::{Error, Query};
@@ -9,7 +10,7 @@ use db_testkit::TestServer;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::sleep;
 use tokio_postgres::Config;
 
@@ -116,12 +117,19 @@ impl TlsServer {
         this
     }
 
-    /// One for all tests, with a certificate for `localhost` and 127.0.0.1.
-    pub(super) async fn shared() -> &'static Self {
+    /// One for all tests that run at a time, with a certificate for `localhost` and 127.0.0.1. It ends with the last of them:
+    /// what is static is never dropped, and a container would stay.
+    pub(super) async fn shared() -> Arc<Self> {
         static RUNTIME: OnceCell<Runtime> = OnceCell::const_new();
-        static SERVER: OnceCell<TlsServer> = OnceCell::const_new();
+        static SERVER: Mutex<Weak<TlsServer>> = Mutex::const_new(Weak::new());
         let runtime = RUNTIME.get_or_init(async || Runtime::new().expect("a runtime")).await;
-        SERVER.get_or_init(async || runtime.spawn(Self::start()).await.expect("no panic")).await
+        let mut server = SERVER.lock().await;
+        if let Some(server) = server.upgrade() {
+            return server;
+        }
+        let started = Arc::new(runtime.spawn(Self::start()).await.expect("no panic"));
+        *server = Arc::downgrade(&started);
+        started
     }
 
     pub(super) fn url(&self) -> &str {
