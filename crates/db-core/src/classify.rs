@@ -48,6 +48,10 @@ pub enum Cause {
     PoolBusy,
     /// The pool is closed.
     PoolClosed,
+    /// The deadline of a transaction passed before its COMMIT was sent.
+    DeadlinePassed,
+    /// Connecting has failed so often that it is not tried for a while.
+    CircuitOpen,
 }
 
 /// Severity of a server error, as far as it matters here. Complete: a session either goes on or is gone.
@@ -204,7 +208,7 @@ impl Signal {
     pub fn classify(self) -> Class {
         use Action::{Never, RefreshCredentials, Resolve, Retry, RetrySlowly, RetryTransaction};
         use Kind::{Connection, Performance, Query};
-        use Outcome::{Executed, NotExecuted, Unknown};
+        use Outcome::{Executed, NotExecuted, RolledBack, Unknown};
 
         let class = |kind, outcome, advice| Class { kind, outcome, advice };
         match self.cause {
@@ -227,6 +231,10 @@ impl Signal {
                 class(Performance, NotExecuted, Advice::of(RetrySlowly, RetrySlowly, RetrySlowly, Never))
             }
             Cause::PoolClosed => class(Connection, NotExecuted, Advice::NEVER),
+            Cause::DeadlinePassed => class(Performance, RolledBack, Advice::NEVER),
+            Cause::CircuitOpen => {
+                class(Connection, NotExecuted, Advice::of(RetrySlowly, RetrySlowly, RetrySlowly, Never))
+            }
             Cause::Server { sqlstate, .. } if self.phase == Phase::Connect => {
                 let advice = match sqlstate.as_str() {
                     "28000" | "28P01" => {
@@ -292,6 +300,28 @@ fn server(sqlstate: SqlState, severity: Severity, stale_plan: bool) -> Class {
 }
 
 impl Class {
+    /// The verdict when the statement belonged to a transaction whose COMMIT was never sent: whatever became of the
+    /// statement, the server has undone it with the rest.
+    #[must_use]
+    pub fn before_commit(mut self) -> Self {
+        if self.outcome == Outcome::Unknown {
+            let again = |action| if action == Action::Resolve { Action::RetryTransaction } else { action };
+            let Advice { read, idempotent_write, write, commit } = self.advice;
+            self.advice = Advice::of(again(read), again(idempotent_write), again(write), again(commit));
+            self.outcome = Outcome::RolledBack;
+        }
+        self
+    }
+
+    /// The verdict when the statement was a read: nothing of it can be in doubt.
+    #[must_use]
+    pub fn of_read(mut self) -> Self {
+        if self.outcome == Outcome::Unknown {
+            self.outcome = Outcome::NotExecuted;
+        }
+        self
+    }
+
     /// Whatever a COMMIT must be resolved for has an unknown outcome during a COMMIT. So has everything that ends the
     /// session in the middle of one: a server can fail after the commit is written.
     fn at(mut self, phase: Phase, severity: Severity) -> Self {

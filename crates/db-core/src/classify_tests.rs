@@ -46,6 +46,9 @@ fn without_an_error_of_the_server() {
         (Performance, NotExecuted, [RetrySlowly, RetrySlowly, RetrySlowly, Never]),
     );
     check(Cause::PoolClosed, Phase::Acquire, (Connection, NotExecuted, [Never; 4]));
+    check(Cause::DeadlinePassed, Phase::Commit, (Performance, RolledBack, [Never; 4]));
+    let slowly = [RetrySlowly, RetrySlowly, RetrySlowly, Never];
+    check(Cause::CircuitOpen, Connect, (Connection, NotExecuted, slowly));
 }
 
 #[test]
@@ -130,4 +133,31 @@ fn an_end_of_the_session_leaves_more_in_doubt_than_an_error() {
     }
     assert_eq!(fatal("57P03", Commit).outcome, NotExecuted);
     assert_eq!(fatal("22000", Execute).advice.write, Resolve);
+}
+
+#[test]
+fn what_fails_before_commit_was_sent_is_undone() {
+    let check = |signal: Signal, outcome, write, commit| {
+        let class = signal.classify().before_commit();
+        assert_eq!(
+            (class.outcome, class.advice.write, class.advice.commit),
+            (outcome, write, commit),
+            "{signal:?}"
+        );
+    };
+    let server = |code| Signal::server(SqlState::new(code).expect(code), Execute);
+    check(Signal::new(Cause::Lost, Execute), RolledBack, RetryTransaction, RetryTransaction);
+    check(server("57P02"), RolledBack, RetryTransaction, RetryTransaction);
+    // A defect does not become worth a second try, nor does an error that has an outcome already.
+    check(Signal::new(Cause::Defect, Execute), RolledBack, Never, RetryTransaction);
+    check(server("57P01"), RolledBack, RetryTransaction, Resolve);
+    check(server("23505"), RolledBack, Never, Never);
+    check(Signal::new(Cause::Unsent, Execute), NotExecuted, Retry, RetryTransaction);
+}
+
+#[test]
+fn nothing_of_a_read_is_in_doubt() {
+    let lost = Signal::new(Cause::Lost, Execute).classify();
+    assert_eq!((lost.outcome, lost.of_read().outcome), (Unknown, NotExecuted));
+    assert_eq!(lost.of_read().advice, lost.advice);
 }

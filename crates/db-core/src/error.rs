@@ -26,6 +26,7 @@ struct Inner {
     wait: Option<Wait>,
     server: Option<ServerError>,
     request_id: Option<String>,
+    in_doubt: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -82,6 +83,7 @@ impl Error {
             wait: None,
             server: None,
             request_id: None,
+            in_doubt: None,
             source: None,
         }))
     }
@@ -133,10 +135,42 @@ impl Error {
         self
     }
 
+    /// Adds the name under which the outcome of a COMMIT can be asked for later; it appears in [`Error::report`].
+    #[must_use]
+    pub fn with_in_doubt(mut self, transaction: impl Into<String>) -> Self {
+        self.0.in_doubt = Some(transaction.into());
+        self
+    }
+
+    /// Says that the server was asked what became of the transaction, and has rolled it back. What was unknown is not any more,
+    /// and the whole may run again.
+    #[must_use]
+    pub fn rolled_back(mut self) -> Self {
+        self.0.class = self.0.class.before_commit();
+        self
+    }
+
     /// Puts what was being done in front of the message, as in `could not connect to db:5432: ...`.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
+    /// Says that the statement belonged to a transaction whose COMMIT was never sent, so that it is undone even when its
+    /// answer was lost. Without effect on an error of the COMMIT itself.
+    #[must_use]
+    pub fn before_commit(mut self) -> Self {
+        if self.0.phase != Phase::Commit {
+            self.0.class = self.0.class.before_commit();
+        }
+        self
+    }
+
+    /// Says that the statement was a read, of which nothing can be in doubt.
+    #[must_use]
+    pub fn of_read(mut self) -> Self {
+        self.0.class = self.0.class.of_read();
         self
     }
 
@@ -188,6 +222,12 @@ impl Error {
         self.0.request_id.as_deref()
     }
 
+    /// The name under which the outcome of the COMMIT can be asked for, when it has one.
+    #[must_use]
+    pub fn in_doubt(&self) -> Option<&str> {
+        self.0.in_doubt.as_deref()
+    }
+
     /// When the error was made.
     #[must_use]
     pub fn at(&self) -> Timestamp {
@@ -197,7 +237,7 @@ impl Error {
     /// A copy for another waiter of the same event. The source is left out, since it cannot be copied.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        let Inner { class, phase, message, at, wait, server, request_id, source: _ } = &*self.0;
+        let Inner { class, phase, message, at, wait, server, request_id, in_doubt, source: _ } = &*self.0;
         Self(Box::new(Inner {
             class: *class,
             phase: *phase,
@@ -206,6 +246,7 @@ impl Error {
             wait: *wait,
             server: server.clone(),
             request_id: request_id.clone(),
+            in_doubt: in_doubt.clone(),
             source: None,
         }))
     }
@@ -305,66 +346,5 @@ fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(code: &str, message: &str) -> Error {
-        let mut server = ServerError::new(SqlState::new(code).expect(code), Severity::Error, message);
-        server.detail = Some("Key (email)=(ann@example.org) already exists.".into());
-        Error::server_error(server, Phase::Execute)
-    }
-
-    #[test]
-    fn neither_display_nor_debug_holds_a_value() {
-        let check = |code, message, expect: &str| {
-            let error = server(code, message);
-            assert_eq!(error.to_string(), expect);
-            let debug = format!("{error:?} {:?}", error.server());
-            for value in ["ann@example.org", "hunter2"] {
-                assert!(!debug.contains(value), "{debug}");
-            }
-        };
-        check(
-            "22P02",
-            "invalid input syntax: \"hunter2\"",
-            "a text cannot be read as a value of the type (22P02)",
-        );
-        check("22P02", "Syntax für Typ: »hunter2«", "a text cannot be read as a value of the type (22P02)");
-        check(
-            "22008",
-            "date field value out of range: hunter2",
-            "not a date or time, or one out of range (22008)",
-        );
-        check("22023", "setseed parameter hunter2 is out of range", "a value cannot be used (22023)");
-        check("42601", "syntax error in tsquery: \"hunter2\"", "syntax error (42601)");
-        check("42P01", "relation \"hunter2\" does not exist", "a table does not exist (42P01)");
-        check("P0001", "not for hunter2", "raised by a function (P0001)");
-        check("ZZ123", "hunter2", "an error of another kind (ZZ123)");
-        check(
-            "23505",
-            "duplicate key value violates unique constraint \"users_email_key\"",
-            "duplicate key value violates unique constraint \"users_email_key\" (23505)",
-        );
-    }
-
-    #[test]
-    fn names_from_the_text_of_the_statement_are_shown() {
-        let code = SqlState::new("42703").expect("code");
-        let mut server = ServerError::new(code, Severity::Error, "column \"zon\" does not exist");
-        server.is_in_text = true;
-        let error = Error::server_error(server, Phase::Execute);
-        assert_eq!(error.to_string(), "column \"zon\" does not exist (42703)");
-    }
-
-    #[test]
-    fn a_copy_says_the_same() {
-        let error = server("40001", "could not serialize access").context("commit");
-        let copy = error.duplicate();
-        assert_eq!(copy.to_string(), "commit: could not serialize access (40001)");
-        assert_eq!(
-            (copy.kind(), copy.outcome(), copy.advice()),
-            (error.kind(), error.outcome(), error.advice())
-        );
-        assert_eq!(copy.sqlstate(), Some(SqlState::SERIALIZATION_FAILURE));
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

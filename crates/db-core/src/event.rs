@@ -1,11 +1,15 @@
-//! What a pool tells its observers, and the observer that writes it to the log.
+//! What a pool tells its observers, and the observer that writes it to the log. What retries tell is in [`retry`].
 //!
 //! Observers are called on the caller's task and must neither block nor panic.
+
+mod retry;
 
 use std::panic::Location;
 use std::time::Duration;
 
 use crate::Error;
+
+pub use retry::{BreakerChanged, BreakerState, CommitResolved, GaveUp, GaveUpReason, ResolvedBy, Retried};
 
 /// Receives events. Every method does nothing unless it is overridden.
 pub trait Observer: Send + Sync {
@@ -27,6 +31,15 @@ pub trait Observer: Send + Sync {
     fn leaked(&self, _event: &Leaked<'_>) {}
     /// A statement ended, well or not.
     fn executed(&self, _event: &Executed<'_>) {}
+    /// A call failed and is about to be tried again.
+    fn retried(&self, _event: &Retried<'_>) {}
+    /// A call failed for good although it was tried again, or might have been. Not told of errors that no retry would
+    /// have helped.
+    fn gave_up(&self, _event: &GaveUp<'_>) {}
+    /// Connecting is no longer tried, is tried once, or is tried by all again.
+    fn breaker_changed(&self, _event: &BreakerChanged<'_>) {}
+    /// The server was asked what became of a COMMIT whose answer was lost.
+    fn commit_resolved(&self, _event: &CommitResolved<'_>) {}
 }
 
 /// A connection was opened.
@@ -200,6 +213,8 @@ macro_rules! constructors {
     )*};
 }
 
+use constructors;
+
 constructors! {
     Connected { pool: &'a str, endpoint: &'a str, took: Duration }
     ConnectFailed { pool: &'a str, endpoint: &'a str, error: &'a Error }
@@ -213,7 +228,7 @@ constructors! {
 }
 
 /// Writes events with `tracing`, target `db::pool`: what went wrong as warnings, connections opened and
-/// closed at `debug`, each checkout at `trace`.
+/// closed at `debug`, each checkout at `trace`. Retries go to `db::retry`, each at `info`, and at `warn` what was given up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 
@@ -271,5 +286,20 @@ impl Observer for Log {
             _ => tracing::debug!(target: "db::pool", pool = event.pool, endpoint = event.endpoint,
                 reason = ?event.reason, state = ?event.state, lived = ?event.lived, "connection removed"),
         }
+    }
+    fn retried(&self, event: &Retried<'_>) {
+        retry::log_retried(event);
+    }
+
+    fn gave_up(&self, event: &GaveUp<'_>) {
+        retry::log_gave_up(event);
+    }
+
+    fn breaker_changed(&self, event: &BreakerChanged<'_>) {
+        retry::log_breaker_changed(event);
+    }
+
+    fn commit_resolved(&self, event: &CommitResolved<'_>) {
+        retry::log_commit_resolved(event);
     }
 }

@@ -52,8 +52,9 @@ pub use classify::{Action, Advice, Cause, Class, Kind, Operation, Outcome, Phase
 pub use credentials::{CredentialProvider, NoPassword, StaticPassword};
 pub use error::{Error, Result, ServerError, Wait};
 pub use event::{
-    AcquireFailed, Acquired, CloseReason, Closed, ConnectFailed, Connected, ConnectionState, Executed,
-    HighUse, Leaked, Log, Observer, Released,
+    AcquireFailed, Acquired, BreakerChanged, BreakerState, CloseReason, Closed, CommitResolved,
+    ConnectFailed, Connected, ConnectionState, Executed, GaveUp, GaveUpReason, HighUse, Leaked, Log,
+    Observer, Released, ResolvedBy, Retried,
 };
 pub use probe::{Finding, Probe, Status};
 pub use report::Report;

@@ -38,6 +38,9 @@ pub struct Details {
     pub outcome: Outcome,
     /// What may be done about it.
     pub advice: Advice,
+    /// The name under which the outcome of a COMMIT can be asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<String>,
     /// The numbers of a wait that timed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
@@ -68,6 +71,7 @@ impl Error {
                 phase: self.phase(),
                 outcome: self.outcome(),
                 advice: self.advice(),
+                in_doubt: self.in_doubt().map(str::to_owned),
                 wait: self.wait(),
                 constraint: server.and_then(|server| server.constraint.clone()),
                 table: server.and_then(|server| server.table.clone()),
@@ -75,14 +79,14 @@ impl Error {
             },
             at: self.at(),
             request_id: self.request_id().map(str::to_owned),
-            suggestions: suggestions(self.kind(), self.phase(), self.outcome(), self.sqlstate()),
+            suggestions: suggestions(self),
         }
     }
 }
 
-fn suggestions(kind: Kind, phase: Phase, outcome: Outcome, sqlstate: Option<SqlState>) -> Vec<&'static str> {
+fn suggestions(error: &Error) -> Vec<&'static str> {
     let mut found = Vec::new();
-    match sqlstate.as_ref().map(SqlState::as_str) {
+    match error.sqlstate().as_ref().map(SqlState::as_str) {
         Some("28P01" | "28000") => found.push("check user and password, and the server's pg_hba.conf"),
         Some("3D000") => found.push("create the database, or correct its name in the connection string"),
         Some("53300") => found.push("lower the pools' maximum, or raise max_connections on the server"),
@@ -93,7 +97,7 @@ fn suggestions(kind: Kind, phase: Phase, outcome: Outcome, sqlstate: Option<SqlS
         Some("25006") => found.push("send writes to the primary"),
         Some("53100") => found.push("free disk space on the server"),
         Some(_) => {}
-        None => match (kind, phase) {
+        None => match (error.kind(), error.phase()) {
             (Kind::Performance, Phase::Acquire) => {
                 found.push("look for connections held too long, or raise the pool's maximum");
             }
@@ -103,7 +107,9 @@ fn suggestions(kind: Kind, phase: Phase, outcome: Outcome, sqlstate: Option<SqlS
             _ => {}
         },
     }
-    if outcome == Outcome::Unknown {
+    if error.in_doubt().is_some() {
+        found.push("ask what became of the transaction, by the name in details.in_doubt");
+    } else if error.outcome() == Outcome::Unknown {
         found.push("check whether the write took effect before repeating it");
     }
     found
@@ -129,6 +135,12 @@ mod tests {
         server.constraint = Some("users_email_key".into());
         server.detail = Some("Key (email)=(ann@example.org) already exists.".into());
         insta::assert_snapshot!(json(&Error::server_error(server, Phase::Execute).with_request_id("r-1")));
+    }
+
+    #[test]
+    fn of_a_commit_in_doubt() {
+        let lost = Error::new(Signal::new(Cause::Lost, Phase::Commit), "connection closed");
+        insta::assert_snapshot!(json(&lost.with_in_doubt("0190c1f0-0000-7000-8000-000000000000")));
     }
 
     #[test]
