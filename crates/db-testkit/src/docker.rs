@@ -2,13 +2,16 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use testcontainers_modules::postgres::Postgres;
 use testcontainers_modules::testcontainers::core::IntoContainerPort;
 use testcontainers_modules::testcontainers::runners::AsyncRunner;
 use testcontainers_modules::testcontainers::{ContainerAsync, ImageExt, TestcontainersError};
+use tokio::time::{Instant, sleep};
 
 use crate::Error;
+use crate::database::version;
 use crate::server::PARAMETERS;
 
 /// A container with a PostgreSQL. Removed when it is dropped.
@@ -42,14 +45,41 @@ impl Container {
         Ok(self.container.stop().await?)
     }
 
+    pub(crate) async fn halt_at_once(&self) -> Result<(), Error> {
+        Ok(self.container.stop_with_timeout(Some(0)).await?)
+    }
+
+    pub(crate) async fn freeze(&self) -> Result<(), Error> {
+        Ok(self.container.pause().await?)
+    }
+
+    pub(crate) async fn thaw(&self) -> Result<(), Error> {
+        Ok(self.container.unpause().await?)
+    }
+
     pub(crate) async fn remove(self) -> Result<(), Error> {
         Ok(self.container.rm().await?)
     }
 
     pub(crate) async fn resume(&self) -> Result<(), Error> {
-        Ok(self.container.start().await?)
+        self.container.start().await?;
+        // The engine is done when the process runs, which is before it serves.
+        let give_up = Instant::now() + READY;
+        loop {
+            match version(&self.url()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > give_up => return Err(error),
+                Err(_) => sleep(POLL).await,
+            }
+        }
     }
 }
+
+/// How long a server may take to serve again, its recovery included.
+const READY: Duration = Duration::from_secs(30);
+
+/// How often it is asked.
+const POLL: Duration = Duration::from_millis(50);
 
 impl From<TestcontainersError> for Error {
     fn from(error: TestcontainersError) -> Self {

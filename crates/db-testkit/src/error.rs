@@ -19,9 +19,15 @@ pub enum Error {
     /// A server that belongs to somebody else is not stopped by a test.
     #[error("a given server cannot be stopped and started by a test")]
     Given,
+    /// A signal did not reach the processes of a server.
+    #[error("cannot signal the processes of the server: {0}")]
+    Signal(String),
     /// A folder for the server could not be made.
     #[error("cannot make a folder for a server: {0}")]
     Folder(#[from] std::io::Error),
+    /// A proxy did not find its server's address, or got no port to listen on.
+    #[error("cannot start a proxy")]
+    Proxy(#[source] std::io::Error),
     /// The server answered with an error.
     #[error("{0}")]
     Postgres(String),

@@ -1,5 +1,5 @@
 //! A real PostgreSQL for tests: found or started on its own, a fresh database for each test, a server of its own for each
-//! fault.
+//! fault, and a proxy that breaks the way to it.
 //!
 //! ```no_run
 //! use db_testkit::{Backend, TestServer};
@@ -23,7 +23,12 @@
 //!   server ends all the same, and its folder is removed by the next run; a container is removed on SIGINT and SIGTERM,
 //!   and stays on SIGKILL.
 //! - A [`TestDatabase`] is empty, nobody else's, and gone when it is dropped.
-//! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address.
+//! - A [`Proxy`] stands between clients and a server and breaks the way on purpose. What holds for all connections is
+//!   set on it: [`stall`](Proxy::stall), [`delay`](Proxy::delay), [`refuse`](Proxy::refuse), [`cut`](Proxy::cut),
+//!   [`forget`](Proxy::forget), and [`heal`](Proxy::heal) ends it. What waits for something to pass is a [`Fault`]: a lost
+//!   COMMIT, a lost acknowledgement, a cut after so many bytes. Tests wait for its [`Counts`] and never for time.
+//! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address;
+//!   [`TestServer::halt_at_once`] does so as a crash would, [`TestServer::freeze`] lets it fall silent.
 //!
 //! # Features
 //! | feature | default | adds |
@@ -33,6 +38,8 @@
 mod backend;
 mod database;
 mod error;
+mod processes;
+mod proxy;
 mod server;
 
 #[cfg(feature = "docker")]
@@ -41,4 +48,5 @@ mod docker;
 pub use backend::Backend;
 pub use database::TestDatabase;
 pub use error::Error;
+pub use proxy::{Counts, Direction, End, Fault, Injected, Proxy, Refusal};
 pub use server::TestServer;

@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use db_embedded::{Search, Server, Settings, Shutdown};
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use crate::database::version;
-use crate::{Backend, Error, TestDatabase};
+use crate::{Backend, Error, TestDatabase, processes};
 
 /// A PostgreSQL for tests. Dropping it ends what was started for it and removes its data.
 pub struct TestServer {
@@ -99,6 +100,46 @@ impl TestServer {
             Running::Local(server, _) => Ok(server.halt(Shutdown::Fast).await?),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.halt().await,
+        }
+    }
+
+    /// Takes the server away at once, as a crash does: nobody is told, and the next start recovers from the log. What was
+    /// committed stays, also with `fsync` off: what a process has written outlives it in the memory of the system.
+    ///
+    /// # Errors
+    /// On a given server, and when it does not stop.
+    pub async fn halt_at_once(&mut self) -> Result<(), Error> {
+        match &mut self.running {
+            Running::Given => Err(Error::Given),
+            Running::Local(server, _) => Ok(server.halt(Shutdown::Immediate).await?),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.halt_at_once().await,
+        }
+    }
+
+    /// Stops all its processes in their tracks (`SIGSTOP`), until [`thaw`](Self::thaw): sockets stay open, and nobody answers.
+    ///
+    /// # Errors
+    /// On a given server, and when its processes are not found.
+    pub async fn freeze(&self) -> Result<(), Error> {
+        match &self.running {
+            Running::Given => Err(Error::Given),
+            Running::Local(server, _) => processes::signal_all(server.pid(), Signal::SIGSTOP),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.freeze().await,
+        }
+    }
+
+    /// Lets them go on, as if no time had passed.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub async fn thaw(&self) -> Result<(), Error> {
+        match &self.running {
+            Running::Given => Err(Error::Given),
+            Running::Local(server, _) => processes::signal_all(server.pid(), Signal::SIGCONT),
+            #[cfg(feature = "docker")]
+            Running::Docker(container) => container.thaw().await,
         }
     }
 
