@@ -18,9 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db-health", &["db-core"]),
     ("db-migrate", &["db-core"]),
     ("db-pool", &["db-core"]),
+    // Its examples start a server when none is given.
+    ("db-retry", &["db-core", "db-testkit"]),
     ("db-testkit", &["db-embedded"]),
-    ("db-app", &["db-core", "db-embedded", "db-health", "db-migrate", "db-pool"]),
-    ("db-tests", &["db-app", "db-core", "db-health", "db-migrate", "db-pool", "db-testkit"]),
+    ("db-app", &["db-core", "db-embedded", "db-health", "db-migrate", "db-pool", "db-retry"]),
+    ("db-tests", &["db-app", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"]),
     ("xtask", &["db-testkit"]),
 ];
 
