@@ -25,21 +25,28 @@ pub(crate) const AT_ONCE: usize = 2;
 /// A connection out of the store.
 pub(crate) type Pooled = bb8::PooledConnection<'static, Shelf>;
 
-/// How many failures to connect a caller still sits through.
-struct Patience(usize);
+/// How many failures to connect a caller still sits through; `None` is all until its deadline.
+pub(crate) struct Patience(Option<usize>);
 
 impl Patience {
-    fn new(settings: &Settings) -> Self {
-        Self(settings.connect_retry.max_retries)
+    /// That of a caller who leaves it to the settings.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self(Some(settings.connect_retry.max_retries))
+    }
+
+    /// That of a caller who said until when it waits.
+    pub(crate) fn until_the_deadline() -> Self {
+        Self(None)
     }
 
     /// Takes in a failure: an error when it cannot pass by itself, or was one too many.
     fn bear(&mut self, failure: &Failure) -> Result<()> {
-        match self.0.checked_sub(1) {
-            Some(left) if failure.is_transient => {
-                self.0 = left;
-                Ok(())
-            }
+        let left = match &mut self.0 {
+            None => Some(0),
+            Some(left) => left.checked_sub(1).inspect(|less| *left = *less),
+        };
+        match left {
+            Some(_) if failure.is_transient => Ok(()),
             _ => Err(failure.error.duplicate()),
         }
     }
@@ -73,7 +80,7 @@ pub(crate) async fn connect_patiently(
             Err(_) => break,
         }
     }
-    Err(last.map_or_else(|| connector.silent(), |failure| failure.error.duplicate()))
+    Err(last.map_or_else(|| connector.silent(settings.acquire_timeout), |failure| failure.error.duplicate()))
 }
 
 /// A place if one is free this instant, and a connection if one is idle that needs no check.
@@ -96,9 +103,13 @@ pub(crate) fn at_once(
 }
 
 /// Gives the admitted caller a connection that is known to work.
-pub(crate) async fn checkout(shared: &Arc<Shared>, started: Instant, deadline: Instant) -> Result<Pooled> {
+pub(crate) async fn checkout(
+    shared: &Arc<Shared>,
+    started: Instant,
+    deadline: Instant,
+    mut patience: Patience,
+) -> Result<Pooled> {
     let mut now = started;
-    let mut patience = None;
     // A connection is not blamed for a deadline that is over.
     while now < deadline {
         let pooled = match shared.take_idle() {
@@ -119,14 +130,9 @@ pub(crate) async fn checkout(shared: &Arc<Shared>, started: Instant, deadline: I
 }
 
 /// Waits until a connection comes back or has been opened. What is wrong with the server concerns all who wait.
-async fn wait(
-    shared: &Arc<Shared>,
-    patience: &mut Option<Patience>,
-    deadline: Instant,
-) -> Result<Option<Pooled>> {
+async fn wait(shared: &Arc<Shared>, patience: &mut Patience, deadline: Instant) -> Result<Option<Pooled>> {
     let mut failures = shared.failures.clone();
     failures.mark_unchanged();
-    let patience = patience.get_or_insert_with(|| Patience::new(&shared.settings));
     let _hungry = Hungry::new(shared);
     shared.open_more();
     let mut turn = std::pin::pin!(shared.ready.acquire());

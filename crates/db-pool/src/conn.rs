@@ -17,8 +17,8 @@ use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::watch::Caller;
-use crate::wire::{Effects, Transaction};
-use crate::{Detached, Tx};
+use crate::wire::{Effects, Ends, Transaction};
+use crate::{Detached, Tx, TxOptions};
 
 /// A connection of its own for one caller; it goes back when it is dropped.
 ///
@@ -38,6 +38,8 @@ pub struct Conn {
     unfinished: Unfinished,
     /// Whether a transaction was dropped in its middle, or the driver lost its way: nothing more may run here.
     is_abandoned: bool,
+    /// When what runs here must have ended.
+    deadline: Option<Instant>,
 }
 
 impl Conn {
@@ -49,6 +51,7 @@ impl Conn {
             acquired: now,
             unfinished: Unfinished::default(),
             is_abandoned: false,
+            deadline: None,
         }
     }
 
@@ -82,17 +85,60 @@ impl Conn {
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<Error>,
     {
-        let mut tx = Tx::begin(self).await?;
-        match body(&mut tx).await {
-            Ok(value) => {
-                tx.commit().await?;
-                Ok(value)
-            }
-            Err(error) => {
-                tx.rollback().await;
-                Err(error)
-            }
-        }
+        self.try_tx_with(&TxOptions::default(), body).await
+    }
+
+    /// [`Conn::tx`] with an isolation level, a deadline, and so on.
+    ///
+    /// # Errors
+    /// As [`Conn::tx`], and when the deadline passes. Then nothing was committed, unless COMMIT was under way: its outcome is
+    /// unknown.
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    pub async fn tx_with<T, F>(&mut self, options: &TxOptions, body: F) -> Result<T>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
+    {
+        self.try_tx_with(options, body).await
+    }
+
+    /// [`Conn::tx_with`] for a body with an error type of its own.
+    ///
+    /// # Errors
+    /// As [`Conn::tx_with`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    pub async fn try_tx_with<T, E, F>(&mut self, options: &TxOptions, body: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
+        Tx::begin(self, options).await?.run(body).await
+    }
+
+    /// Begins a transaction that is ended by hand: [`Tx::commit`], [`Tx::rollback`], or by dropping it.
+    ///
+    /// # Errors
+    /// The error of BEGIN; also when a transaction is open already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a connection that takes no further statement; it is cleaned when it goes back.
+    pub async fn begin(&mut self, options: &TxOptions) -> Result<Tx<'_>> {
+        Tx::begin(self, options).await
+    }
+
+    /// Sets until when whatever runs on this connection is waited for, beside the time limit of each statement; what is not over
+    /// by then is cancelled on the server as the connection goes back. It holds while this guard does.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// What [`Conn::set_deadline`] has set, or the transaction under way.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Takes the connection out of the pool, which opens another in its place when it needs one. From then on nobody
@@ -112,7 +158,13 @@ impl Conn {
     }
 
     /// Rows as they arrive; the connection goes back when the stream ends or is dropped.
-    pub(crate) async fn into_stream(self, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
+    ///
+    /// # Errors
+    /// As [`Executor::fetch_stream`].
+    ///
+    /// # Cancel safety
+    /// As that of the connection.
+    pub async fn into_stream(self, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
         let rows = self.start_stream(sql, params).await?;
         Ok(rows.until_the_end(self))
     }
@@ -126,6 +178,10 @@ impl Conn {
         if !self.session.is_usable() {
             return Err(Error::new(Signal::new(Cause::Unsent, phase), "the connection is closed"));
         }
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let message = "not sent: the deadline has passed";
+            return Err(Error::new(Signal::new(Cause::DeadlinePassed, phase), message));
+        }
         Ok(&self.session)
     }
 
@@ -137,6 +193,12 @@ impl Conn {
     /// Notes that the driver has lost its way on this connection.
     pub(crate) fn spend(&self) {
         self.session.spend();
+    }
+
+    /// Ends the connection at once, whatever the server still owes.
+    pub(crate) fn hang_up(&self) {
+        self.session.spend();
+        self.session.abort();
     }
 
     /// Notes that nothing more may run here.
@@ -153,23 +215,38 @@ impl Conn {
         Ok(session.wire.transaction())
     }
 
+    /// What has ended on the session.
+    pub(crate) fn ends(&self) -> Ends {
+        self.session.wire.ends()
+    }
+
+    /// Whether everything is answered, and a transaction is open that has not failed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.wire.is_open()
+    }
+
+    /// Whether everything is answered, and no transaction is open.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.session.wire.is_quiet()
+    }
+
     /// Runs an operation, counted until its end was seen, for at most the time that a statement may take.
     pub(crate) async fn run<T>(&self, phase: Phase, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        let running = self.begin();
+        let running = self.start();
         // Time that runs out leaves it unfinished.
-        let result = self.session.bound(phase, operation).await?;
+        let result = self.session.bound(self.patience(), phase, operation).await?;
         running.end();
         result
     }
 
     /// Notes that an operation begins.
-    pub(crate) fn begin(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.unfinished.begin()
     }
 
     /// How long a call may take.
     pub(crate) fn patience(&self) -> Patience {
-        self.session.patience()
+        self.session.patience().until(self.deadline)
     }
 
     fn shared(&self) -> Option<&Arc<Shared>> {
@@ -199,7 +276,7 @@ impl Conn {
     async fn start_stream(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
         let session = self.usable(Phase::Execute)?;
         let started = Instant::now();
-        let running = self.begin();
+        let running = self.start();
         let result = self.patience().bound(Phase::Execute, session.stream(sql, params)).await;
         let result = match result {
             Ok(Ok((rows, needs_commit))) => Ok(Rows {

@@ -226,12 +226,12 @@ impl Connector {
     }
 
     fn timed_out(&self) -> Failure {
-        Failure { error: self.silent(), is_transient: true }
+        Failure { error: self.silent(self.settings.connect_timeout), is_transient: true }
     }
 
     /// The server gave no answer in time.
-    pub(crate) fn silent(&self) -> Error {
-        let message = format!("{}: no answer within {:?}", self.what(), self.settings.connect_timeout);
+    pub(crate) fn silent(&self, limit: Duration) -> Error {
+        let message = format!("{}: no answer within {limit:?}", self.what());
         Error::new(Signal::new(Cause::Unreachable, Phase::Connect), message)
     }
 
@@ -254,6 +254,10 @@ impl std::fmt::Debug for Failure {
 async fn drive(mut connection: Connection, about: Arc<About>) {
     loop {
         match poll_fn(|cx| connection.poll_message(cx)).await {
+            Some(Ok(AsyncMessage::Notice(notice))) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                tracing::warn!(target: "db::pool", pool = about.pool, sqlstate = notice.code().code(),
+                    "a COMMIT did not wait for its standby: it took effect, and is lost if this server is");
+            }
             Some(Ok(AsyncMessage::Notice(notice))) => {
                 tracing::debug!(target: "db::pool", pool = about.pool, severity = notice.severity(),
                     sqlstate = notice.code().code(), "notice");

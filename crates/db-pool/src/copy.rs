@@ -7,8 +7,8 @@ use db_core::{Error, Phase, Result};
 use futures_util::{SinkExt, StreamExt};
 use tokio_postgres::{CopyInSink, CopyOutStream};
 
-use crate::Conn;
 use crate::running::{Patience, Running};
+use crate::{Conn, Tx};
 
 /// Data on its way into a table, from [`Conn::copy_in`].
 ///
@@ -18,6 +18,8 @@ pub struct CopyIn<'c> {
     conn: &'c Conn,
     sink: Pin<Box<CopyInSink<Bytes>>>,
     running: Running,
+    /// The transaction that it belongs to, unless that was begun by hand.
+    tx: Option<&'c Tx<'c>>,
 }
 
 /// Data on its way out of a table, from [`Conn::copy_out`].
@@ -25,10 +27,17 @@ pub struct CopyOut<'c> {
     stream: Pin<Box<CopyOutStream>>,
     patience: Patience,
     running: Option<Running>,
+    /// As of [`CopyIn`].
+    tx: Option<&'c Tx<'c>>,
     _conn: &'c Conn,
 }
 
-impl CopyIn<'_> {
+impl<'c> CopyIn<'c> {
+    /// Has `tx` told of what fails.
+    pub(crate) fn noted_by(self, tx: &'c Tx<'c>) -> Self {
+        Self { tx: Some(tx), ..self }
+    }
+
     /// Sends a piece of the data, in the format that the statement names; pieces need not end where rows do.
     ///
     /// # Errors
@@ -37,11 +46,8 @@ impl CopyIn<'_> {
     /// # Cancel safety
     /// When the future is dropped it is unknown whether the piece was sent: give the whole up.
     pub async fn send(&mut self, piece: impl Into<Bytes>) -> Result<()> {
-        self.conn
-            .patience()
-            .bound(Phase::Execute, self.sink.send(piece.into()))
-            .await?
-            .map_err(|error| failed(&error))
+        let sent = self.conn.patience().bound(Phase::Execute, self.sink.send(piece.into())).await;
+        noted(self.tx, sent.and_then(|sent| sent.map_err(|error| failed(&error))))
     }
 
     /// Ends the data, and gives the number of rows that were stored.
@@ -54,17 +60,25 @@ impl CopyIn<'_> {
     /// # Cancel safety
     /// When the future is dropped it is unknown whether the rows are stored, unless a transaction is open.
     pub async fn finish(mut self) -> Result<u64> {
-        let finished = self.conn.patience().bound(Phase::Execute, self.sink.as_mut().finish()).await?;
-        self.running.end();
-        finished.map_err(|error| {
-            // Perhaps the server answers twice, and the driver would take the second answer for the next statement's.
-            self.conn.spend();
-            failed(&error)
-        })
+        let finished = self.conn.patience().bound(Phase::Execute, self.sink.as_mut().finish()).await;
+        let finished = finished.and_then(|finished| {
+            self.running.end();
+            finished.map_err(|error| {
+                // Perhaps the server answers twice, and the driver would take the second answer for the next statement's.
+                self.conn.spend();
+                failed(&error)
+            })
+        });
+        noted(self.tx, finished)
     }
 }
 
-impl CopyOut<'_> {
+impl<'c> CopyOut<'c> {
+    /// Has `tx` told of what fails.
+    pub(crate) fn noted_by(self, tx: &'c Tx<'c>) -> Self {
+        Self { tx: Some(tx), ..self }
+    }
+
     /// The next piece of the data; `None` after the last.
     ///
     /// # Errors
@@ -76,13 +90,16 @@ impl CopyOut<'_> {
         if self.running.is_none() {
             return Ok(None);
         }
-        let piece = self.patience.bound(Phase::Execute, self.stream.next()).await?;
+        let piece = match self.patience.bound(Phase::Execute, self.stream.next()).await {
+            Ok(piece) => piece,
+            Err(silent) => return noted(self.tx, Err(silent)),
+        };
         if !matches!(piece, Some(Ok(_)))
             && let Some(running) = self.running.take()
         {
             running.end();
         }
-        piece.transpose().map_err(|error| failed(&error))
+        noted(self.tx, piece.transpose().map_err(|error| failed(&error)))
     }
 }
 
@@ -96,10 +113,14 @@ impl Conn {
     /// # Cancel safety
     /// Dropping the future gives the copy up.
     pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
+        self.begin_copy_in(sql).await
+    }
+
+    pub(crate) async fn begin_copy_in(&self, sql: &str) -> Result<CopyIn<'_>> {
         let session = self.usable(Phase::Execute)?.clone();
-        let running = self.begin();
+        let running = self.start();
         match self.patience().bound(Phase::Execute, session.copy_in(sql)).await? {
-            Ok(sink) => Ok(CopyIn { conn: self, sink: Box::pin(sink), running }),
+            Ok(sink) => Ok(CopyIn { conn: self, sink: Box::pin(sink), running, tx: None }),
             Err(error) => {
                 running.end();
                 Err(error)
@@ -115,13 +136,18 @@ impl Conn {
     /// # Cancel safety
     /// Dropping the future, or what it gives, has the server stop.
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        self.begin_copy_out(sql).await
+    }
+
+    pub(crate) async fn begin_copy_out(&self, sql: &str) -> Result<CopyOut<'_>> {
         let session = self.usable(Phase::Execute)?.clone();
-        let running = self.begin();
+        let running = self.start();
         match self.patience().bound(Phase::Execute, session.copy_out(sql)).await? {
             Ok(stream) => Ok(CopyOut {
                 stream: Box::pin(stream),
                 patience: self.patience(),
                 running: Some(running),
+                tx: None,
                 _conn: self,
             }),
             Err(error) => {
@@ -129,6 +155,14 @@ impl Conn {
                 Err(error)
             }
         }
+    }
+}
+
+/// What fails in a transaction is undone with it, and is why it cannot be committed.
+fn noted<T>(tx: Option<&Tx<'_>>, result: Result<T>) -> Result<T> {
+    match tx {
+        Some(tx) => tx.note(|| false, result),
+        None => result,
     }
 }
 

@@ -130,4 +130,4 @@ pub use server::ServerInfo;
 pub use settings::{ConnectRetry, InvalidSettings, Pooler, Reset, Settings};
 pub use stats::{Closings, Stats};
 pub use target::{ChannelBinding, ConfigError, Roots, Target, TargetBuilder, TargetSession, Tls, TlsMode};
-pub use tx::Tx;
+pub use tx::{Isolation, Tx, TxOptions};

@@ -146,7 +146,7 @@ impl Ears {
         };
         timeout(shared.settings.connect_timeout, opening)
             .await
-            .unwrap_or_else(|_| Err(shared.connector.silent()))
+            .unwrap_or_else(|_| Err(shared.connector.silent(shared.settings.connect_timeout)))
     }
 
     /// Passes on what is notified until the connection is lost.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::checkout::Pooled;
+use crate::checkout::{Patience, Pooled};
 use crate::connector::Connector;
 use crate::physical::{About, Tally};
 use crate::release::Place;
@@ -22,8 +22,7 @@ use crate::server::ServerInfo;
 use crate::settings::moment_after;
 use crate::shared::{Parts, Shared};
 use crate::stats::Stats;
-use crate::watch::Caller;
-use crate::{Conn, Settings, Target, Tx, checkout, maintain};
+use crate::{Conn, Settings, Target, Tx, TxOptions, checkout, maintain};
 
 /// Connections to one PostgreSQL server. Cheap to clone; all clones are one pool.
 #[derive(Clone)]
@@ -104,7 +103,8 @@ impl Pool {
         self.acquire_for(Location::caller(), None)
     }
 
-    /// [`Pool::acquire`] with a deadline of the caller's.
+    /// [`Pool::acquire`] with a deadline of the caller's in place of the acquire time-out. Transient failures to connect are
+    /// waited through until then, however many.
     ///
     /// # Errors
     /// As [`Pool::acquire`].
@@ -116,7 +116,19 @@ impl Pool {
         self.acquire_for(Location::caller(), Some(deadline))
     }
 
-    async fn acquire_for(&self, caller: Caller, deadline: Option<Instant>) -> Result<Conn> {
+    /// [`Pool::acquire`], or [`Pool::acquire_until`] with a deadline, on behalf of `caller`, whom a leak is blamed on. For
+    /// layers above the pool.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Pool::acquire`].
+    pub async fn acquire_for(
+        &self,
+        caller: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Result<Conn> {
         let shared = &self.shared;
         let started = Instant::now();
         let (pooled, place, now) = match checkout::at_once(shared, started, deadline) {
@@ -139,7 +151,10 @@ impl Pool {
         deadline: Option<Instant>,
     ) -> Result<(Pooled, Place, Instant)> {
         let shared = &self.shared;
-        let deadline = deadline.unwrap_or_else(|| moment_after(shared.settings.acquire_timeout));
+        let (deadline, patience) = match deadline {
+            Some(deadline) => (deadline, Patience::until_the_deadline()),
+            None => (moment_after(shared.settings.acquire_timeout), Patience::new(&shared.settings)),
+        };
         let acquired = async {
             let place = match place {
                 Some(place) => place,
@@ -148,7 +163,7 @@ impl Pool {
                     Place::new(shared)
                 }
             };
-            let pooled = checkout::checkout(shared, started, deadline).await?;
+            let pooled = checkout::checkout(shared, started, deadline, patience).await?;
             Ok((pooled, place, Instant::now()))
         };
         acquired.await.inspect_err(|error| {
@@ -188,6 +203,39 @@ impl Pool {
     {
         let acquiring = self.acquire();
         async move { acquiring.await?.try_tx(body).await }
+    }
+
+    /// [`Conn::tx_with`] on a connection of its own, for which it waits until the same deadline, if there is one.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`] and [`Conn::tx_with`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    #[track_caller]
+    pub fn tx_with<T, F>(&self, options: &TxOptions, body: F) -> impl Future<Output = Result<T>>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T>,
+    {
+        let acquiring = self.acquire_for(Location::caller(), options.deadline);
+        async move { acquiring.await?.tx_with(options, body).await }
+    }
+
+    /// [`Pool::tx_with`] for a body with an error type of its own.
+    ///
+    /// # Errors
+    /// As [`Pool::tx_with`].
+    ///
+    /// # Cancel safety
+    /// As [`Conn::tx`].
+    #[track_caller]
+    pub fn try_tx_with<T, E, F>(&self, options: &TxOptions, body: F) -> impl Future<Output = Result<T, E>>
+    where
+        F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
+        let acquiring = self.acquire_for(Location::caller(), options.deadline);
+        async move { acquiring.await?.try_tx_with(options, body).await }
     }
 
     /// What the server said of itself when the pool was opened.

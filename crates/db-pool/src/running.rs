@@ -71,6 +71,13 @@ impl Patience {
         Self((!is_off).then(|| statement_timeout.saturating_add(grace)))
     }
 
+    /// The same, but no longer than until `deadline`.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
+        let Some(deadline) = deadline else { return self };
+        let left = deadline.saturating_duration_since(Instant::now());
+        Self(Some(self.0.map_or(left, |limit| limit.min(left))))
+    }
+
     /// What `operation` gives, or an error when it takes longer.
     pub(crate) async fn bound<T>(self, phase: Phase, operation: impl Future<Output = T>) -> Result<T> {
         let Some(limit) = self.0 else { return Ok(operation.await) };

@@ -115,7 +115,7 @@ pub(crate) fn effects_of(sql: &str) -> Effects {
 }
 
 /// Whether `text` contains `word`, in whatever case.
-fn contains(text: &str, word: &str) -> bool {
+pub(crate) fn contains(text: &str, word: &str) -> bool {
     text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,8 +19,22 @@ pub(crate) struct Wire {
     /// Answers owed in the upper half; below, the status byte of the last one.
     state: AtomicU64,
     effects: AtomicU8,
+    commits: AtomicU32,
+    rollbacks: AtomicU32,
+    restarts: AtomicU32,
     process_id: AtomicI32,
     secret_key: AtomicI32,
+}
+
+/// How many transactions have ended on a session. Whoever began one compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// By COMMIT or PREPARE TRANSACTION.
+    pub(crate) commits: u32,
+    /// By ROLLBACK; going back to a savepoint looks the same.
+    pub(crate) rollbacks: u32,
+    /// By ROLLBACK, after which another was begun.
+    pub(crate) restarts: u32,
 }
 
 /// What was done to a session that outlives a transaction. A set of flags.
@@ -59,7 +73,7 @@ pub(crate) enum Transaction {
 /// The session waits for data of a COPY that the driver cannot give, or answers more than it was asked: it is of no use.
 const STUCK: u64 = 1 << 31;
 
-/// The server reads the data of a COPY.
+/// The server reads the data of a COPY, or has not answered yet that it was given up.
 const COPYING: u64 = 1 << 30;
 
 impl Wire {
@@ -73,7 +87,8 @@ impl Wire {
         self.state.load(Ordering::Acquire) >= COPYING
     }
 
-    /// Whether the server reads the data of a COPY.
+    /// Whether the server reads the data of a COPY, or has not answered yet that it was given up. A cancel would look like that
+    /// answer then, and may come before it.
     pub(crate) fn is_copying(&self) -> bool {
         self.state.load(Ordering::Acquire) & COPYING != 0
     }
@@ -84,6 +99,21 @@ impl Wire {
             b'T' => Transaction::Open,
             b'E' => Transaction::Failed,
             _ => Transaction::None,
+        }
+    }
+
+    /// Whether the server has answered everything, and a transaction is open that has not failed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) == u64::from(b'T')
+    }
+
+    /// How many transactions have ended here.
+    pub(crate) fn ends(&self) -> Ends {
+        let count = |counter: &AtomicU32| counter.load(Ordering::Acquire);
+        Ends {
+            commits: count(&self.commits),
+            rollbacks: count(&self.rollbacks),
+            restarts: count(&self.restarts),
         }
     }
 
@@ -190,6 +220,8 @@ struct Followed {
     is_begun: bool,
     /// The driver has given that COPY up.
     is_given_up: bool,
+    /// Something was rolled back since the last BEGIN: perhaps no more than to a savepoint.
+    is_rolled_back: bool,
 }
 
 impl Followed {
@@ -234,6 +266,7 @@ impl Followed {
             b'C' => {
                 self.is_begun = false;
                 wire.note(effects_of_tag(body));
+                self.follow_ends(body, wire);
             }
             // BackendKeyData.
             b'K' if body.len() >= 8 => {
@@ -246,9 +279,25 @@ impl Followed {
         }
     }
 
+    fn follow_ends(&mut self, tag: &[u8], wire: &Wire) {
+        let counter = match tag {
+            b"COMMIT\0" | b"PREPARE TRANSACTION\0" => &wire.commits,
+            b"ROLLBACK\0" => {
+                self.is_rolled_back = true;
+                &wire.rollbacks
+            }
+            b"BEGIN\0" | b"START TRANSACTION\0" if self.is_rolled_back => {
+                self.is_rolled_back = false;
+                &wire.restarts
+            }
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Release);
+    }
+
     fn publish(&self, wire: &Wire) {
         let mut state = (self.owed.len() as u64) << 32 | u64::from(self.status);
-        if self.is_copying {
+        if self.is_copying || (self.is_begun && self.is_given_up) {
             state |= COPYING;
         }
         if self.is_stuck {

@@ -46,6 +46,25 @@ fn a_statement_is_over_when_the_server_is_ready() {
 }
 
 #[test]
+fn the_ends_of_transactions_are_counted() {
+    let mut session = Session::new();
+    let mut check = |tag: &[u8], commits, rollbacks, restarts| {
+        session.receives(b'C', tag);
+        let ends = Ends { commits, rollbacks, restarts };
+        assert_eq!(session.wire.ends(), ends, "{}", String::from_utf8_lossy(tag));
+    };
+    check(b"BEGIN\0", 0, 0, 0);
+    check(b"BEGIN\0", 0, 0, 0);
+    check(b"ROLLBACK\0", 0, 1, 0);
+    check(b"RELEASE\0", 0, 1, 0);
+    check(b"BEGIN\0", 0, 1, 1);
+    check(b"START TRANSACTION\0", 0, 1, 1);
+    check(b"COMMIT\0", 1, 1, 1);
+    check(b"PREPARE TRANSACTION\0", 2, 1, 1);
+    check(b"COMMIT PREPARED\0", 2, 1, 1);
+}
+
+#[test]
 fn a_transaction_is_followed() {
     let mut session = Session::new();
     session.sends(b"Q");
@@ -107,6 +126,21 @@ fn a_copy_that_failed_is_not_trusted_unless_it_was_given_up() {
     check(b"dcS", b"SERROR\0VERROR\0C22P02\0\0", b"", false);
     check(b"dcS", cancelled, b"", false);
     check(b"dfS", cancelled, b"", true);
+}
+
+/// Until then a cancel must not be sent: its error could not be told from the one that was asked for.
+#[test]
+fn a_copy_that_was_given_up_goes_on_until_its_answer() {
+    let mut session = Session::new();
+    session.sends(b"BES");
+    session.receives(b'G', b"");
+    assert!(session.wire.is_copying());
+    session.sends(b"dfS");
+    assert!(session.wire.is_copying(), "the server may not have read it yet");
+    session.receives(b'E', b"SERROR\0VERROR\0C57014\0\0");
+    assert!(!session.wire.is_copying());
+    session.receives(b'Z', b"I");
+    assert!(session.wire.is_quiet());
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::wire::{Effects, Transaction};
 const DISCARD: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;
     SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES";
 
+/// What a busy server may need to read that a COPY was given up. One that waits for a lock reads nothing.
+const COPY_ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 impl Session {
     /// Asks the server to stop what runs here, and waits until it has been asked.
     pub(crate) async fn cancel(&self) -> Result<()> {
@@ -76,10 +79,13 @@ impl Session {
         let mut synced = std::pin::pin!(self.sync());
         let mut pause = Duration::from_millis(10);
         if self.wire.is_copying() {
-            // The driver has ended the data already. To cancel would make the session useless.
-            if let Ok(done) = timeout(Duration::from_millis(500), &mut synced).await {
+            // The driver ends the data by itself. What is cancelled meanwhile may be answered twice.
+            if let Ok(done) = timeout(COPY_ENDS_WITHIN, &mut synced).await {
                 return done;
             }
+            self.cancel().await.ok();
+            let message = "the server did not take the end of a COPY that was given up";
+            return Err(Error::new(Signal::new(Cause::Lost, Phase::Execute), message));
         }
         loop {
             let cancelled = self.cancel().await;

@@ -7,6 +7,7 @@ mod pooled;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use db_core::{Action, Cause, Error, Outcome, Params, Phase, Result, Severity, Signal};
@@ -41,6 +42,7 @@ pub(crate) struct Session {
     set: String,
     /// Whether something in the driver is beyond repair.
     is_spent: AtomicBool,
+    statement_timeout: Duration,
     patience: Patience,
     timer: Timer,
     runtime: Handle,
@@ -86,6 +88,7 @@ impl Session {
             pooled,
             set: needs_set.map(|name| session_settings.set(name)).unwrap_or_default(),
             is_spent: AtomicBool::new(false),
+            statement_timeout: settings.statement_timeout,
             patience: Patience::new(settings.statement_timeout),
             timer: Timer::default(),
             // That of the task which drives the connection; a caller's may end before.
@@ -118,9 +121,19 @@ impl Session {
         self.patience
     }
 
-    /// What `operation` gives, or an error when it takes longer than a call may.
-    pub(crate) async fn bound<T>(&self, phase: Phase, operation: impl Future<Output = T>) -> Result<T> {
-        self.timer.bound(self.patience, phase, operation).await
+    /// `statement_timeout` as the settings have it.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    /// What `operation` gives, or an error when it takes longer than `patience` has.
+    pub(crate) async fn bound<T>(
+        &self,
+        patience: Patience,
+        phase: Phase,
+        operation: impl Future<Output = T>,
+    ) -> Result<T> {
+        self.timer.bound(patience, phase, operation).await
     }
 
     /// Ends it at once, whatever the server still owes.
