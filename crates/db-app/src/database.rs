@@ -1,110 +1,45 @@
-//! The façade: pool, health and, where none was given, the server, as one thing that opens and closes.
+//! The façade: pool, health and, where none was given, the server, as one thing. How it opens and closes is in `opening`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use db_core::{Cause, Error, Executor, Finding, Params, Phase, Result, RowStream, Signal};
-use db_health::{Check, FnProbe, Monitor, Snapshot};
+use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal};
+use db_health::{Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
 use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, Tx};
-use serde_json::json;
-use tokio::time::{Instant, timeout};
+use db_retry::{Policy, Retry, Scope, Work};
+use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
 
-use crate::config::{Config, Postgres};
+use crate::doubts::Doubts;
 use crate::embedded::Kept;
-use crate::watched::Watched;
+use crate::retrying::{self, Retrying};
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
-/// It has the verbs of [`Query`](db_core::Query); each takes a connection for its one statement.
+/// It has the verbs of [`Query`](db_core::Query); each takes a connection for its one statement, which is run again when it
+/// is known to have had no effect and the configuration says so. [`Database::reads`] and
+/// [`Database::idempotent_writes`] are the same verbs for statements of which more may be run again.
 #[derive(Clone)]
 pub struct Database {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    pool: Pool,
-    monitor: Monitor,
-    target: Target,
-    origin: String,
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) policy: Policy,
+    pub(crate) retry: Retry,
+    pub(crate) doubts: Doubts,
+    pub(crate) monitor: Monitor,
+    pub(crate) target: Target,
+    pub(crate) origin: String,
     /// The server that we run ourselves.
-    kept: Option<Kept>,
-}
-
-/// Why a database could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The server of our own did not start.
-    #[error(transparent)]
-    Embedded(#[from] db_embedded::Error),
-    /// The server cannot be used.
-    #[error(transparent)]
-    Connect(#[from] db_core::Error),
-    /// The address of the server of our own is not one.
-    #[error("the embedded server gave an address that is none")]
-    Url,
-}
-
-/// Why a database did not close in an orderly way.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StopError {
-    /// Somebody still held connections.
-    #[error(transparent)]
-    Pool(#[from] StillInUse),
-    /// The server of our own did not stop.
-    #[error(transparent)]
-    Embedded(#[from] db_embedded::Error),
-    /// The server of our own needs more time; it is ended in the background.
-    #[error("the PostgreSQL was still stopping at the end of the time limit")]
-    TimedOut,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Database {
-    /// Connects as configured, starting a server if none is given; verifies that it answers; begins to watch it.
-    ///
-    /// # Errors
-    /// When the server cannot be started or used. The error names the real cause and no secret.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops a server that it started.
-    pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let (kept, origin, target) = match &config.postgres {
-            Postgres::Given(given) => (None, describe(given), (**given).clone()),
-            Postgres::Embedded(folder) => {
-                let kept = Kept::start(folder).await?;
-                let (origin, target) = (kept.origin.clone(), kept.target.clone());
-                (Some(kept), origin, target)
-            }
-        };
-        tracing::debug!(target: "db", %origin, "using PostgreSQL");
-
-        let pool = match Pool::open(target.clone(), config.pool).await {
-            Ok(pool) => pool,
-            Err(error) => {
-                if let Some(kept) = &kept {
-                    // The reason to stop it matters more than how well that goes.
-                    kept.stop(Instant::now() + config.shutdown_timeout).await.ok();
-                }
-                return Err(error.into());
-            }
-        };
-        let ServerInfo { version, time, database, user, .. } = pool.server();
-        tracing::info!(target: "db", version, %time, database, user, "verified");
-
-        let watched = Watched::new("postgres", target.clone());
-        let ping = Check::new(watched).interval(config.health_interval);
-        let in_process = pool_check(&pool).interval(config.health_interval);
-        let monitor = Monitor::start(vec![ping, in_process]);
-        monitor.first_looks().await;
-        let inner = Inner { pool, monitor, target, origin, kept };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
     /// Acquires a connection of its own, for session state or several statements in a row.
     ///
     /// # Errors
@@ -146,6 +81,64 @@ impl Database {
         E: From<db_core::Error>,
     {
         self.inner.pool.try_tx(body)
+    }
+
+    /// The verbs for statements that change nothing: they are run again whenever the connection fails, also when their answer
+    /// was lost. The verbs of the database itself assume a write, and run again only what is known to have had no effect.
+    #[must_use]
+    pub fn reads(&self) -> Retrying<'_> {
+        self.retrying(Work::Read)
+    }
+
+    /// The verbs for writes that may safely happen twice, such as one that sets a value by its key.
+    #[must_use]
+    pub fn idempotent_writes(&self) -> Retrying<'_> {
+        self.retrying(Work::IdempotentWrite)
+    }
+
+    /// The verbs of the database itself, for what may not happen twice; to give them a
+    /// [deadline](Retrying::within).
+    #[must_use]
+    pub fn writes(&self) -> Retrying<'_> {
+        self.retrying(Work::Write)
+    }
+
+    fn retrying(&self, work: Work) -> Retrying<'_> {
+        Retrying::new(&self.inner.pool, self.inner.retry.work(work))
+    }
+
+    /// Retries of one's own, by the configured policy and within the budget of this database.
+    ///
+    /// ```no_run
+    /// # async fn example(db: &db_app::Database) -> db_app::core::Result<()> {
+    /// use db_app::prelude::*;
+    ///
+    /// let users = db.retry().read().run(async || db.one::<i64>("SELECT count(*) FROM users", &[]).await).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn retry(&self) -> &Retry {
+        &self.inner.retry
+    }
+
+    /// Retries of a transaction. Who asks for them in the program means all that are safe, also where the configuration
+    /// narrows those that happen by themselves.
+    pub(crate) fn retry_for_tx(&self, is_asked_for: bool) -> Retry {
+        let mut policy = self.inner.policy;
+        if is_asked_for {
+            policy.scope = Scope::All;
+        } else {
+            (policy.max_retries, policy.max_serialization_retries) = (0, 0);
+        }
+        self.inner.retry.policy(policy).transaction()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    pub(crate) fn doubts(&self) -> &Doubts {
+        &self.inner.doubts
     }
 
     /// Listens on `channels` with a connection beside the pool, which is opened again when it is lost.
@@ -263,41 +256,20 @@ impl Database {
         })?;
         migrator.up(&mut client, Steps::All).await
     }
-
-    /// Closes the pool, waiting for what runs, and stops the server if it is ours; all within `limit`.
-    ///
-    /// # Errors
-    /// When connections were still in use at the end, or a server of ours needed longer to stop. It is stopped either
-    /// way.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the database closed to new callers; calling again goes on.
-    pub async fn close(&self, limit: Duration) -> Result<(), StopError> {
-        // A day is for ever here, and can be added to any moment.
-        let limit = limit.min(Duration::from_secs(24 * 60 * 60));
-        let deadline = Instant::now() + limit;
-        self.inner.monitor.stop();
-        // The server needs some of the time for its own farewell.
-        let closed = self.inner.pool.close(limit.mul_f64(0.7)).await;
-        if let Some(kept) = &self.inner.kept {
-            kept.stop(deadline).await?;
-        }
-        Ok(closed?)
-    }
 }
 
 #[async_trait]
 impl Executor for Database {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.inner.pool.fetch(sql, params).await
+        retrying::fetch(&self.inner.pool, &self.inner.retry, sql, params).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        self.inner.pool.fetch_stream(sql, params).await
+        retrying::fetch_stream(&self.inner.pool, &self.inner.retry, sql, params).await
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.inner.pool.execute(sql, params).await
+        retrying::execute(&self.inner.pool, &self.inner.retry, sql, params).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
@@ -309,33 +281,4 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("origin", &self.inner.origin).finish_non_exhaustive()
     }
-}
-
-/// The pool is part of this process: paused, or full with callers waiting, is degraded, never down.
-fn pool_check(pool: &Pool) -> Check {
-    let pool = pool.clone();
-    let look = move || {
-        let stats = pool.stats();
-        let finding = if stats.is_paused {
-            Finding::degraded("paused")
-        } else if stats.waiting > 0 && stats.in_use >= stats.max {
-            Finding::degraded("saturated")
-        } else {
-            Finding::healthy()
-        };
-        finding
-            .with("total", stats.total)
-            .with("idle", stats.idle)
-            .with("active", stats.in_use)
-            .with("waiting", stats.waiting)
-            .with("max", stats.max)
-            .with("min", stats.min)
-            .with("utilization", json!(stats.utilization))
-    };
-    Check::new(FnProbe::new("pool", look)).non_critical().internal()
-}
-
-fn describe(target: &Target) -> String {
-    let database = target.database().or(target.user()).unwrap_or_default();
-    format!("the given server {}, database {database}", target.endpoint())
 }

@@ -36,19 +36,30 @@
 
 pub mod config;
 mod database;
+mod doubts;
 mod embedded;
 pub mod http;
+mod opening;
+mod resolve;
+mod retrying;
+mod transact;
+mod tx_options;
 mod watched;
 
 pub use config::Config;
-pub use database::{Database, OpenError, StopError};
+pub use database::Database;
 pub use db_core as core;
+pub use db_pool::{Isolation, Tx};
+pub use db_retry::Resolution;
+pub use opening::{OpenError, StopError};
+pub use retrying::Retrying;
+pub use tx_options::{Resolver, TxOptions};
 
 /// What an embedding service needs in scope.
 pub mod prelude {
     pub use db_core::prelude::*;
 
-    pub use crate::{Config, Database};
+    pub use crate::{Config, Database, Isolation, Resolver, Tx, TxOptions};
 }
 
 /// The examples of the README are compiled with the tests.

@@ -8,6 +8,7 @@ mod password;
 mod postgres;
 mod preset;
 mod read;
+mod retry;
 mod variables;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use db_core::SecretString;
 use db_pool::Settings;
+use db_retry::Policy;
 use serde::Serialize;
 
 pub use layers::{Layers, Source};
@@ -38,6 +40,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// The pool.
     pub pool: Settings,
+    /// How failed calls are tried again. Failures to connect are the pool's: [`Settings::connect_retry`].
+    pub retry: Policy,
     /// Where `db serve` listens.
     pub http_addr: SocketAddr,
     /// Whoever sends it as a bearer token may see details.

@@ -9,7 +9,7 @@ use db_core::SecretString;
 use db_pool::{Pooler, Reset};
 
 use super::layers::Raw;
-use super::preset::queue_limit;
+use super::preset::{pace_connecting, queue_limit};
 use super::{Config, ConfigError, Environment, Layers, Postgres, Preset, Shown, Source, VARIABLES, Variable};
 
 pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
@@ -38,7 +38,9 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
             ("patient", Preset::Patient),
         ],
     );
-    let pool = reader.pool(preset);
+    let mut pool = reader.pool(preset);
+    let retry = reader.retry(preset);
+    pace_connecting(&mut pool, &retry);
     let http_addr: SocketAddr = reader.parsed("DB_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let http_token = reader.text("DB_HTTP_TOKEN", None, |token| token.chars().count() >= 16);
     let migrations_dir = reader.text("DB_MIGRATIONS_DIR", Some("migrations"), |_| true);
@@ -63,6 +65,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
             None => Postgres::Embedded(embedded_dir),
         },
         pool,
+        retry,
         http_addr,
         http_token: http_token.map(SecretString::from),
         migrations_dir: PathBuf::from(migrations_dir.unwrap_or_default()),
@@ -83,12 +86,15 @@ pub(super) struct Reader<'a> {
     shown: Vec<Shown>,
 }
 
+/// A default that the preset changed is the preset's.
+pub(super) fn from(is_same: bool) -> Source {
+    if is_same { Source::Default } else { Source::Preset }
+}
+
 impl<'a> Reader<'a> {
     fn pool(&mut self, preset: Preset) -> db_pool::Settings {
         let base = preset.pool();
         let standard = Preset::Standard.pool();
-        // A default that the preset changed is the preset's.
-        let from = |is_same: bool| if is_same { Source::Default } else { Source::Preset };
         let mut pool = base.clone();
 
         pool.max = self.number("DB_POOL_MAX", base.max, 1, 10_000, from(base.max == standard.max));
@@ -131,14 +137,8 @@ impl<'a> Reader<'a> {
         pool.idle_in_transaction_timeout =
             millis("DB_IDLE_IN_TRANSACTION_TIMEOUT_MS", |pool| pool.idle_in_transaction_timeout, 0);
         pool.slow_query = millis("DB_SLOW_QUERY_MS", |pool| pool.slow_query, 0);
-        pool.connect_retry.initial_delay =
-            millis("DB_RETRY_INITIAL_DELAY_MS", |pool| pool.connect_retry.initial_delay, 1);
-        pool.connect_retry.max_delay =
-            millis("DB_RETRY_MAX_DELAY_MS", |pool| pool.connect_retry.max_delay, 1);
 
         pool.max_uses = self.number("DB_MAX_USES", base.max_uses, 1, u32::MAX, Source::Default);
-        pool.connect_retry.max_retries =
-            self.number("DB_MAX_RETRIES", base.connect_retry.max_retries, 0, 100, Source::Default);
         let name = self.text("DB_APPLICATION_NAME", Some(&base.application_name), |name| {
             name.len() <= 63 && !name.contains('\0')
         });
@@ -178,6 +178,17 @@ impl<'a> Reader<'a> {
         default: T,
         words: &[(&str, T)],
     ) -> T {
+        self.word_from(name, default, words, Source::Default)
+    }
+
+    /// [`Self::word`] with a default that comes from elsewhere.
+    pub(super) fn word_from<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        words: &[(&str, T)],
+        otherwise: Source,
+    ) -> T {
         let variable = variable(name);
         let raw = self.find(name);
         let value = match &raw {
@@ -191,11 +202,18 @@ impl<'a> Reader<'a> {
             },
         };
         let shown = words.iter().find(|(_, known)| *known == value).map(|(word, _)| (*word).to_owned());
-        self.show(variable, raw.as_ref(), shown, Source::Default);
+        self.show(variable, raw.as_ref(), shown, otherwise);
         value
     }
 
-    fn number<T>(&mut self, name: &'static str, default: T, least: T, most: T, otherwise: Source) -> T
+    pub(super) fn number<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        least: T,
+        most: T,
+        otherwise: Source,
+    ) -> T
     where
         T: FromStr + PartialOrd + Copy + ToString,
     {

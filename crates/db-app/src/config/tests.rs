@@ -1,6 +1,7 @@
 //! Sources, presets, masking, and the one-line errors.
 
 use db_pool::{Pooler, Reset};
+use db_retry::{Jitter, Policy, Scope};
 
 use super::*;
 
@@ -54,6 +55,9 @@ fn the_variables_reach_the_pool() {
     assert_eq!(pool.connect_retry.max_retries, 5);
     assert_eq!(pool.connect_retry.initial_delay, Duration::from_millis(13));
     assert_eq!(pool.connect_retry.max_delay, Duration::from_millis(14));
+    let retry = &config.retry;
+    assert_eq!((retry.max_retries, retry.initial_delay), (5, Duration::from_millis(13)));
+    assert_eq!(retry.max_delay, Duration::from_millis(14));
     assert_eq!(shown(&config, "DB_CONNECTION_TIMEOUT_MS"), (Some("12"), Source::Environment));
 }
 
@@ -138,6 +142,55 @@ fn presets_change_defaults_and_nothing_that_is_set() {
     assert_eq!(config.pool.connect_retry.max_delay, Duration::from_secs(10));
 }
 
+const RETRY: [&str; 7] = [
+    "DB_MAX_RETRIES",
+    "DB_MAX_SERIALIZATION_RETRIES",
+    "DB_RETRY_INITIAL_DELAY_MS",
+    "DB_RETRY_FACTOR",
+    "DB_RETRY_MAX_DELAY_MS",
+    "DB_RETRY_JITTER",
+    "DB_RETRY_ON",
+];
+
+/// B5, D7, E5: the retries of the teams are presets, and `db config` shows all of them.
+#[test]
+fn presets_say_how_calls_are_tried_again() {
+    let check = |preset, expect: [&str; 7], mut policy: Policy| {
+        policy.retries_connecting = false;
+        let config = load(&[("DB_PRESET", preset)]);
+        let seen = RETRY.map(|name| shown(&config, name).0.unwrap_or_default());
+        assert_eq!(seen, expect, "{preset}");
+        assert_eq!(config.retry, policy, "{preset}");
+    };
+    check("standard", ["3", "5", "100", "2", "5000", "full", "unavailable"], Policy::unavailable_server());
+    check(
+        "high-concurrency",
+        ["3", "5", "100", "2", "5000", "none", "connection"],
+        Policy::connection_failures(),
+    );
+    check("patient", ["3", "5", "1000", "2", "10000", "full", "all"], Policy::patient());
+    let config = load(&[("DB_PRESET", "patient")]);
+    assert_eq!(shown(&config, "DB_RETRY_ON"), (Some("all"), Source::Preset));
+    assert_eq!(shown(&config, "DB_MAX_RETRIES"), (Some("3"), Source::Default));
+}
+
+#[test]
+fn retries_can_be_set_one_by_one() {
+    let values = ["0", "100", "70", "1.5", "70", "equal", "all"];
+    let values: Vec<_> = RETRY.into_iter().zip(values).collect();
+    let config = load(&values);
+    let Policy { max_retries, max_serialization_retries, factor, jitter, scope, .. } = config.retry;
+    assert_eq!((max_retries, max_serialization_retries, factor), (0, 100, 1.5));
+    assert_eq!((jitter, scope), (Jitter::Equal, Scope::All));
+    config.retry.validate().expect("a policy that can be used");
+    assert_eq!(
+        refused(&[("DB_RETRY_INITIAL_DELAY_MS", "200"), ("DB_RETRY_MAX_DELAY_MS", "100")]),
+        "DB_RETRY_MAX_DELAY_MS=100: expected at least the first pause, 200 (DB_RETRY_INITIAL_DELAY_MS)"
+    );
+    let longer = load(&[("DB_RETRY_INITIAL_DELAY_MS", "20000")]);
+    assert_eq!(longer.retry.max_delay, Duration::from_secs(20), "nobody asked for a shorter one");
+}
+
 #[test]
 fn a_stronger_source_wins() {
     let weak = layers(&[]).with_file("pool_max = 3\npool_min = 1\nmax_uses = 9").expect("TOML");
@@ -181,6 +234,10 @@ fn what_cannot_be_used_is_named_with_what_is_accepted() {
         "a\0b",
         "DB_SEARCH_PATH=a\0b (environment): expected names of schemas, separated by commas",
     );
+    check("DB_RETRY_FACTOR", "NaN", "DB_RETRY_FACTOR=NaN (environment): expected a number from 1 to 10");
+    check("DB_RETRY_JITTER", "some", "DB_RETRY_JITTER=some (environment): expected none, full or equal");
+    check("DB_RETRY_ON", "08*", "DB_RETRY_ON=08* (environment): expected all, connection or unavailable");
+    check("DB_MAX_RETRIES", "101", "DB_MAX_RETRIES=101 (environment): expected a whole number from 0 to 100");
     let millis = "expected a whole number of milliseconds from 1 to 86400000";
     check("DB_IDLE_TIMEOUT_MS", "30s", &format!("DB_IDLE_TIMEOUT_MS=30s (environment): {millis}"));
 }

@@ -20,6 +20,7 @@ const MILLIS: &str = "a whole number of milliseconds from 1 to 86400000";
 const MILLIS_OR_OFF: &str = "a whole number of milliseconds from 0 (off) to 86400000";
 const FLAG: &str = "true or false";
 const MILLIS_OR_ALWAYS: &str = "a whole number of milliseconds from 0 (always) to 86400000";
+const RETRIES: &str = "a whole number from 0 to 100";
 const COUNT: &str = "a whole number from 1 to 10000";
 
 /// All variables.
@@ -118,11 +119,23 @@ pub const VARIABLES: &[Variable] = &[
     var("DB_SLOW_QUERY_MS", "a statement that takes longer is a warning", MILLIS_OR_OFF),
     var(
         "DB_MAX_RETRIES",
-        "how often a failed connect is tried again while a caller waits",
-        "a whole number from 0 to 100",
+        "how often a failed call is tried again, and a failed connect while a caller waits",
+        RETRIES,
     ),
-    var("DB_RETRY_INITIAL_DELAY_MS", "first pause between these tries; it doubles", MILLIS),
+    var(
+        "DB_MAX_SERIALIZATION_RETRIES",
+        "how often a transaction that lost a race is run again, where that was asked for",
+        RETRIES,
+    ),
+    var("DB_RETRY_INITIAL_DELAY_MS", "first pause between these tries", MILLIS),
+    var("DB_RETRY_FACTOR", "how many times longer each next pause is", "a number from 1 to 10"),
     var("DB_RETRY_MAX_DELAY_MS", "longest pause between these tries", MILLIS),
+    var("DB_RETRY_JITTER", "how the pauses are spread", "none, full or equal"),
+    var(
+        "DB_RETRY_ON",
+        "which failures are tried again, of those that may be",
+        "all, connection or unavailable",
+    ),
     var("DB_APPLICATION_NAME", "application_name of every session", "1 to 63 characters"),
     var("DB_SEARCH_PATH", "search_path of every session", "names of schemas, separated by commas"),
     var("DB_READ_ONLY", "whether sessions refuse to write", FLAG),
