@@ -1,7 +1,5 @@
 //! What the composed `Database` passes on of its pool.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use db_app::config::Layers;
@@ -11,7 +9,7 @@ use db_pool::{Column, Heard, insert_columns};
 use db_testkit::TestDatabase;
 use tokio::time::timeout;
 
-use crate::support::{database, eventually};
+use crate::support::{Lines, database, eventually};
 
 async fn open(database: &TestDatabase, settings: &[(&str, &str)]) -> Database {
     let layers = Layers::default()
@@ -76,24 +74,4 @@ async fn keeps_the_place_of_whoever_acquires() {
     });
     in_tx.await.expect("committed");
     db.close(Duration::from_secs(5)).await.expect("close");
-}
-
-/// A log that can be read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -7,7 +7,6 @@
 mod config_at_work;
 mod docker;
 mod facade;
-mod gateway;
 mod http;
 mod init_sql;
 mod local;
@@ -15,6 +14,8 @@ mod migrate;
 mod own_server;
 mod pgbouncer;
 mod pool;
+mod proxy;
+mod retry;
 mod rows;
 mod support;
 mod tls;

@@ -1,6 +1,7 @@
 //! What the tests share: servers, databases, and waiting for a condition.
 
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use db_core::{Closed, ConnectFailed, Connected, Executed, HighUse, Leaked, Observer};
@@ -119,5 +120,25 @@ impl Observer for Recorder {
 
     fn closed(&self, event: &Closed<'_>) {
         self.note(format!("closed {:?} {:?}", event.reason, event.state));
+    }
+}
+
+/// A log that can be read.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

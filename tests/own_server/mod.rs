@@ -1,3 +1,4 @@
 //! What happens when the server goes away and comes back. Each test has a server of its own.
 
 mod outage;
+mod standby;

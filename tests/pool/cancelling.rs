@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use db_core::{Executor, Kind, Outcome, Query};
 use db_pool::Pool;
+use db_testkit::Proxy;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::gateway::Gateway;
 use crate::support::{client, database, eventually, pool};
 
 /// E6: a statement whose future is dropped is gone from the server within 100 ms: half of the times, since a machine that
@@ -55,22 +55,22 @@ async fn what_takes_too_long_is_the_servers_error() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_not_waited_for() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
     let mut settings = db_pool::Settings::default();
     (settings.max, settings.min) = (1, 1);
     settings.statement_timeout = Duration::from_millis(100);
     settings.connect_timeout = Duration::from_millis(300);
     settings.check_after = Duration::from_secs(60);
-    let pool = Pool::open(gateway.target(&database), settings).await.expect("a pool");
-    let before = gateway.connections();
+    let pool = Pool::open(proxy.config(), settings).await.expect("a pool");
+    let before = proxy.counts().connections;
     assert_eq!(before, 1);
-    gateway.set_open(false);
+    proxy.stall();
     let error = timeout(Duration::from_secs(5), pool.batch("SELECT 1")).await.expect("in time");
     let error = error.expect_err("no answer");
     assert_eq!(error.to_string(), "no answer within 0.6 s");
     assert_eq!((error.kind(), error.outcome()), (Kind::Connection, Outcome::Unknown));
     eventually("it is closed", async || pool.stats().closed.unclean == 1).await;
-    gateway.set_open(true);
+    proxy.heal();
     eventually("another works", async || pool.one::<i32>("SELECT 7", &[]).await.is_ok()).await;
 }
 

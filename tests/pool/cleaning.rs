@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use db_core::{Executor, Query};
 use db_pool::{Conn, Pool, Reset};
+use db_testkit::Proxy;
 use tokio::time::timeout;
 
 use crate::support::{database, eventually, pool, settings};
@@ -179,17 +180,17 @@ async fn a_copy_that_was_given_up_stores_nothing() {
 #[tokio::test]
 async fn a_setting_for_one_transaction_needs_no_cleaning() {
     let database = database().await;
-    let gateway = crate::gateway::Gateway::to(&database).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
     let mut settings = settings();
     (settings.max, settings.min) = (1, 1);
-    let pool = Pool::open(gateway.target(&database), settings).await.expect("a pool");
+    let pool = Pool::open(proxy.config(), settings).await.expect("a pool");
     let work = async || {
         pool.tx(async |tx| tx.execute("SET LOCAL my.tenant = '7'", &[]).await).await.expect("committed")
     };
     work().await;
-    let before = gateway.requests();
+    let before = proxy.counts().requests;
     work().await;
     drop(pool.acquire().await.expect("a connection"));
     // BEGIN, SET LOCAL, COMMIT.
-    assert_eq!(gateway.requests() - before, 3);
+    assert_eq!(proxy.counts().requests - before, 3);
 }

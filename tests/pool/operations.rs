@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use db_core::{Executor, Kind, Query};
 use db_pool::{Pool, Settings};
+use db_testkit::Proxy;
 use db_testkit::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::Gateway;
 use crate::support::{Recorder, client, database, eventually, pool, settings};
 
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity
@@ -273,17 +273,17 @@ async fn a_leak_is_reported_with_its_place() {
 #[tokio::test]
 async fn idle_connections_are_kept_alive() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
     let recorder = Recorder::default();
     let mut settings = settings();
     (settings.max, settings.min, settings.keep_alive) = (2, 1, Duration::from_millis(50));
     settings.check_timeout = Duration::from_millis(200);
-    let pool = Pool::open_observed(gateway.target(&database), settings, Arc::new(recorder.clone())).await;
+    let pool = Pool::open_observed(proxy.config(), settings, Arc::new(recorder.clone())).await;
     let pool = pool.expect("a pool");
-    let before = gateway.requests();
-    eventually("it is asked", async || gateway.requests() >= before + 3).await;
+    let before = proxy.counts().requests;
+    eventually("it is asked", async || proxy.counts().requests >= before + 3).await;
     assert_eq!(pool.stats().waited.count, 0, "nobody else asked");
-    gateway.forget();
+    proxy.forget();
     eventually("the dead one is found", async || recorder.has("closed Broken Idle")).await;
     eventually("another is open", async || pool.stats().total == 1).await;
 }

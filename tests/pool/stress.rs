@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use db_core::{Executor, Kind, Query};
 use db_pool::{Pool, Settings};
+use db_testkit::Proxy;
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::Gateway;
 use crate::support::{database, eventually};
 
 fn settings(max: u32) -> Settings {
@@ -21,37 +21,37 @@ fn settings(max: u32) -> Settings {
 #[tokio::test]
 async fn leaves_no_connection_on_a_silent_server() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let pool = Pool::open(gateway.target(&database), settings(2)).await.expect("a pool");
-    gateway.set_open(false);
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let pool = Pool::open(proxy.config(), settings(2)).await.expect("a pool");
+    proxy.stall();
     for _ in 0..5 {
         timeout(Duration::from_millis(100), pool.batch("SELECT 1")).await.ok();
     }
     let error = pool.acquire().await.expect_err("nothing can be opened");
     assert_eq!(error.kind(), Kind::Connection, "{error}");
-    eventually("what was given up is closed", async || gateway.connections() == 0).await;
-    gateway.set_open(true);
+    eventually("what was given up is closed", async || proxy.counts().connections == 0).await;
+    proxy.heal();
     eventually("one works", async || pool.one::<i32>("SELECT 1", &[]).await.is_ok()).await;
     pool.close(Duration::from_secs(5)).await.expect("close");
-    eventually("none", async || gateway.connections() == 0).await;
+    eventually("none", async || proxy.counts().connections == 0).await;
 }
 
 /// A caller who was admitted and waits for a connection is refused at once, and nothing stays open.
 #[tokio::test]
 async fn refuses_those_who_wait_when_it_is_closed() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
     let mut settings = settings(3);
     settings.connect_timeout = Duration::from_secs(5);
     settings.acquire_timeout = Duration::from_secs(20);
-    let pool = Pool::open(gateway.target(&database), settings).await.expect("a pool");
+    let pool = Pool::open(proxy.config(), settings).await.expect("a pool");
     let held = pool.acquire().await.expect("the open one");
-    gateway.set_open(false);
+    proxy.stall();
     let connecting = tokio::spawn({
         let pool = pool.clone();
         async move { pool.acquire().await.map(drop) }
     });
-    eventually("it connects", async || gateway.connections() == 2).await;
+    eventually("it connects", async || proxy.counts().connections == 2).await;
     let closing = tokio::spawn({
         let pool = pool.clone();
         async move { pool.close(Duration::from_secs(10)).await }
@@ -59,22 +59,22 @@ async fn refuses_those_who_wait_when_it_is_closed() {
     let refused = timeout(Duration::from_secs(2), connecting).await.expect("at once").expect("no panic");
     assert_eq!(refused.expect_err("refused").to_string(), "the pool is closed");
     drop(held);
-    gateway.set_open(true);
+    proxy.heal();
     closing.await.expect("no panic").expect("in time");
     assert_eq!(pool.stats().total, 0);
-    eventually("none is open", async || gateway.connections() == 0).await;
+    eventually("none is open", async || proxy.counts().connections == 0).await;
 }
 
 /// A connection that comes back after the time for closing is closed then.
 #[tokio::test]
 async fn closes_what_comes_back_late() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let pool = Pool::open(gateway.target(&database), settings(1)).await.expect("a pool");
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let pool = Pool::open(proxy.config(), settings(1)).await.expect("a pool");
     let held = pool.acquire().await.expect("a connection");
     pool.close(Duration::from_millis(50)).await.expect_err("in use");
     drop(held);
-    eventually("none is open", async || gateway.connections() == 0).await;
+    eventually("none is open", async || proxy.counts().connections == 0).await;
     assert_eq!(pool.stats().total, 0);
 }
 

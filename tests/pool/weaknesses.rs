@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use db_testkit::Proxy;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::subject::{Subject, Wanted};
-use crate::gateway::Gateway;
 use crate::support::{client, database, eventually};
 
 async fn open(config: tokio_postgres::Config, change: impl FnOnce(&mut Wanted)) -> Subject {
@@ -66,20 +66,19 @@ async fn errors_of_connecting_are_hidden() {
 #[tokio::test]
 async fn connecting_has_no_time_limit() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let subject =
-        open(gateway.target(&database), |wanted| wanted.acquire_timeout = Duration::from_millis(500)).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let subject = open(proxy.config(), |wanted| wanted.acquire_timeout = Duration::from_millis(500)).await;
     let lease = subject.acquire().await.expect("a connection");
     let pid = lease.process_id().await;
     let aside = client(database.url()).await;
     aside.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("terminate");
     eventually("it is noticed", async || lease.batch("SELECT 1").await.is_err()).await;
-    gateway.set_open(false);
+    proxy.stall();
     drop(lease);
     assert!(subject.acquire().await.is_err(), "the server says nothing");
     // What arrived meanwhile is lost, as when a machine is switched off.
-    gateway.forget();
-    gateway.set_open(true);
+    proxy.forget();
+    proxy.heal();
     eventually("the pool works again", async || subject.acquire().await.is_ok()).await;
 }
 
@@ -104,30 +103,31 @@ async fn a_panic_while_connecting_loses_a_place() {
 #[tokio::test]
 async fn a_connection_whose_check_hangs_is_kept() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let subject =
-        open(gateway.target(&database), |wanted| wanted.acquire_timeout = Duration::from_millis(500)).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let subject = open(proxy.config(), |wanted| wanted.acquire_timeout = Duration::from_millis(500)).await;
     let checked_by_now = Instant::now() + Duration::from_millis(600);
     drop(subject.acquire().await.expect("a connection"));
     sleep_until(checked_by_now).await;
-    gateway.set_open(false);
+    proxy.stall();
     assert!(subject.acquire().await.is_err(), "the server says nothing");
-    eventually("the connection is closed", async || gateway.accepted() > 1 || gateway.connections() == 0)
-        .await;
+    eventually("the connection is closed", async || {
+        proxy.counts().accepted > 1 || proxy.counts().connections == 0
+    })
+    .await;
 }
 
 /// bb8 asks the server at each checkout.
 #[tokio::test]
 async fn each_checkout_costs_a_round_trip() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let subject = open(gateway.target(&database), |_| {}).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let subject = open(proxy.config(), |_| {}).await;
     drop(subject.acquire().await.expect("a connection"));
-    let before = gateway.requests();
+    let before = proxy.counts().requests;
     for _ in 0..100 {
         drop(subject.acquire().await.expect("a connection"));
     }
-    let asked = gateway.requests() - before;
+    let asked = proxy.counts().requests - before;
     assert!(asked <= 5, "{asked} requests for 100 checkouts");
 }
 
@@ -147,16 +147,16 @@ async fn connections_are_used_beyond_their_lifetime() {
 #[tokio::test]
 async fn the_minimum_is_opened_and_closed_again_and_again() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let subject = open(gateway.target(&database), |wanted| {
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let subject = open(proxy.config(), |wanted| {
         (wanted.max, wanted.min) = (4, 2);
         wanted.idle_timeout = Duration::from_millis(50);
     })
     .await;
-    eventually("the minimum is open", async || gateway.connections() >= 2).await;
+    eventually("the minimum is open", async || proxy.counts().connections >= 2).await;
     // As many rounds as make any churn visible.
     sleep(Duration::from_secs(1)).await;
-    assert!(gateway.accepted() <= 3, "{} connections were opened", gateway.accepted());
+    assert!(proxy.counts().accepted <= 3, "{} connections were opened", proxy.counts().accepted);
     drop(subject);
 }
 
@@ -250,20 +250,20 @@ async fn a_pool_cannot_be_drained() {
 #[tokio::test]
 async fn everybody_connects_at_once() {
     let database = database().await;
-    let gateway = Gateway::to(&database).await;
-    let subject = open(gateway.target(&database), |wanted| wanted.max = 20).await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let subject = open(proxy.config(), |wanted| wanted.max = 20).await;
     let _first = subject.acquire().await.expect("a connection");
-    gateway.set_open(false);
+    proxy.stall();
     let waiting: Vec<_> = (0..19)
         .map(|_| {
             let subject = subject.clone();
             tokio::spawn(async move { subject.acquire().await.map(drop) })
         })
         .collect();
-    eventually("connections are being opened", async || gateway.accepted() > 2).await;
+    eventually("connections are being opened", async || proxy.counts().accepted > 2).await;
     // Long enough for all of them, were there more.
     sleep(Duration::from_millis(300)).await;
-    let at_once = gateway.accepted() - 1;
+    let at_once = proxy.counts().accepted - 1;
     waiting.iter().for_each(|task| task.abort());
     assert!(at_once <= 2, "{at_once} connections were opened at once");
 }

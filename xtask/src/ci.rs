@@ -25,7 +25,7 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
     steps.step("clippy, embedded download", || {
         crate::run(&mut clippy(&["--package", "db-embedded", "--all-targets", "--features", "download"]))
     })?;
-    steps.step("db-core without a driver", core_has_no_driver)?;
+    steps.step("without a driver", crates_without_a_driver)?;
     steps.step("tidy", tidy::run)?;
     steps.step("test on local binaries", || {
         ensure!(
@@ -82,16 +82,23 @@ fn clippy(arguments: &[&str]) -> Command {
     command
 }
 
-/// Whoever takes only the errors and the classification must not get a driver with them.
-fn core_has_no_driver() -> Result<()> {
-    crate::run(&mut cargo(&["check", "--quiet", "--package", "db-core", "--no-default-features"]))?;
+/// Whoever takes only the errors and the classification, or only retries, must not get a driver with them. Retries wait, so
+/// they need the timer of tokio; the errors need nothing of it.
+fn crates_without_a_driver() -> Result<()> {
+    has_no_driver("db-core", &["tokio"])?;
+    has_no_driver("db-retry", &["tokio-util", "socket2", "mio"])
+}
+
+fn has_no_driver(package: &str, forbidden: &[&str]) -> Result<()> {
+    crate::run(&mut cargo(&["check", "--quiet", "--package", package, "--no-default-features"]))?;
     let tree =
-        ["tree", "--package", "db-core", "--no-default-features", "--edges", "normal", "--prefix", "none"];
+        ["tree", "--package", package, "--no-default-features", "--edges", "normal", "--prefix", "none"];
     let output = cargo(&tree).output()?;
     let tree = String::from_utf8(output.stdout)?;
-    let found: Vec<_> =
-        tree.lines().filter(|line| line.contains("postgres") || line.starts_with("tokio")).collect();
-    ensure!(output.status.success() && found.is_empty(), "db-core brings {found:?} without its features");
+    let is_forbidden =
+        |line: &&str| forbidden.iter().any(|name| line.starts_with(name) || line.contains("postgres"));
+    let found: Vec<_> = tree.lines().filter(is_forbidden).collect();
+    ensure!(output.status.success() && found.is_empty(), "{package} brings {found:?} without its features");
     Ok(())
 }
 

@@ -4,7 +4,9 @@
 
 mod bench;
 mod ci;
+mod fault;
 mod image;
+mod proxy;
 mod soak;
 mod test;
 mod tidy;
@@ -27,6 +29,10 @@ enum Cli {
     Bench(bench::Args),
     /// Run the pool for minutes while its sessions are killed
     Soak(soak::Args),
+    /// Break the way to a PostgreSQL on purpose
+    Proxy(proxy::Args),
+    /// Try the faults for minutes and print what was lost or doubled
+    Fault(fault::Args),
     /// Build an image of PostgreSQL from the distribution's packages
     Image(image::Args),
     /// Everything that must hold before a change lands
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
         Cli::Tidy => tidy::run(),
         Cli::Bench(args) => bench::run(&args),
         Cli::Soak(args) => soak::run(&args),
+        Cli::Proxy(args) => proxy::run(&args),
+        Cli::Fault(args) => fault::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),
     };

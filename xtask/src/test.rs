@@ -2,6 +2,7 @@
 //! what it ran on and how many tests ran. Whatever ends it, the server goes with it.
 
 use std::io::{BufRead, BufReader, Write, stdout};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,16 +11,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use db_testkit::{Backend, TestServer};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::fault::{self, Reports};
 use crate::{cargo, image};
 
 /// The examples that show a crate alone or over somebody else's pool; each takes an empty database by `DATABASE_URL`.
-const EXAMPLES: [(&str, &str); 3] =
-    [("db-health", "deadpool"), ("db-migrate", "deadpool"), ("db-pool", "a_la_carte")];
+const EXAMPLES: [(&str, &str); 6] = [
+    ("db-health", "deadpool"),
+    ("db-migrate", "deadpool"),
+    ("db-pool", "a_la_carte"),
+    ("db-retry", "own_bb8"),
+    ("db-retry", "own_deadpool"),
+    ("db-testkit", "fault_proxy"),
+];
 
 /// Finds or starts a PostgreSQL and runs all tests and examples on it
 #[derive(Debug, clap::Args)]
@@ -159,12 +167,14 @@ fn run_all(
         println!("leaving out what stops its server: tests named own_server::");
         command.args(["--skip", "own_server::"]);
     }
-    command.env("DB_TEST_URL", server.url());
+    let reports = Reports::new();
+    command.env("DB_TEST_URL", server.url()).env(fault::REPORT, reports.path());
     match backend {
         Backend::Docker(image) => command.env("DB_TEST_IMAGE", image),
         _ => command.env_remove("DB_TEST_IMAGE"),
     };
     count.add(run_and_count(&mut command, interruption)?);
+    reports.print()?;
     if filter.is_some() {
         println!("with a filter: what it left out is not counted");
         count.skipped = 0;
@@ -203,7 +213,7 @@ fn tests_of(package: &str) -> Result<usize> {
 /// Passes the output on and adds up the closing lines of the test binaries. A binary that dies without one counts as a
 /// failure.
 fn run_and_count(command: &mut Command, interruption: &Interruption) -> Result<Count> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().context("cannot run cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
     interruption.also_ends(Some(&child));
     let mut count = Count::default();
@@ -260,9 +270,9 @@ impl Interruption {
                     _ = terminate.recv() => {}
                 }
                 has_come.store(true, Ordering::Relaxed);
-                // A terminal tells the whole group, but a supervisor tells us alone.
+                // Cargo does not pass it on to the tests that it runs, so the whole group is told.
                 if let Some(pid) = child.lock().ok().and_then(|child| *child) {
-                    kill(pid, Signal::SIGTERM).ok();
+                    killpg(pid, Signal::SIGTERM).ok();
                 }
             }
         });
@@ -271,7 +281,8 @@ impl Interruption {
 
     /// Runs a command to its end, which comes early with the interruption.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
-        let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+        let child = command.process_group(0).spawn();
+        let mut child = child.with_context(|| format!("cannot run {:?}", command.get_program()))?;
         self.also_ends(Some(&child));
         let status = child.wait()?;
         self.also_ends(None);
@@ -280,7 +291,7 @@ impl Interruption {
         Ok(())
     }
 
-    /// Names the process that is to be ended as well, or none.
+    /// Names the process that is to be ended as well, with the group that it leads, or none.
     fn also_ends(&self, child: Option<&Child>) {
         let pid = child.and_then(|child| i32::try_from(child.id()).ok()).map(Pid::from_raw);
         if let Ok(mut slot) = self.child.lock() {

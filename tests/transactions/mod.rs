@@ -1,8 +1,12 @@
 //! Transactions: all or nothing, whatever the body does.
 
+mod endings;
+mod nested;
+mod options;
+
 use std::time::Duration;
 
-use db_core::{Error, Executor, Outcome, Query, SqlState};
+use db_core::{Cause, Error, Executor, Outcome, Phase, Query, Signal, SqlState};
 use db_pool::Pool;
 use db_testkit::TestDatabase;
 
@@ -21,6 +25,10 @@ async fn with_table() -> (TestDatabase, Pool) {
 
 async fn rows(pool: &Pool) -> i64 {
     pool.one("SELECT count(*) FROM t", &[]).await.expect("count")
+}
+
+fn changed_my_mind() -> Error {
+    Error::new(Signal::new(Cause::UnexpectedResult, Phase::Execute), "changed my mind")
 }
 
 /// C3: commit on success, roll back on error.
