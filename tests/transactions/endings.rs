@@ -1,10 +1,13 @@
 //! What is said about a transaction that did not end as it should: by COPY, by statements of its own, by lost answers.
 
-use db_core::{Executor, Outcome, Query, SqlState};
+use std::time::Duration;
+
+use db_core::{Executor, Outcome, Phase, Query, SqlState};
 use db_pool::{Pool, TxOptions};
 use db_testkit::{Direction, End, Fault, Proxy, TestDatabase};
+use tokio::time::{Instant, timeout};
 
-use super::rows;
+use super::{rows, with_table};
 use crate::support::{database, settings};
 
 async fn behind_a_proxy() -> (TestDatabase, Proxy, Pool) {
@@ -141,4 +144,28 @@ async fn a_commit_that_was_not_sent_leaves_no_doubt() {
             break;
         }
     }
+}
+
+/// It commits and goes on, and its caller does not wait: nobody may say that nothing of it is there.
+#[tokio::test]
+async fn a_commit_inside_of_what_was_abandoned_is_in_doubt() {
+    let (_database, pool) = with_table().await;
+    let commits = "INSERT INTO t VALUES (1); COMMIT; SELECT pg_sleep(60)";
+    let mut conn = pool.acquire().await.expect("a connection");
+    let tx = conn.begin(&TxOptions::new()).await.expect("begin");
+    let waited = timeout(Duration::from_millis(300), tx.batch(commits)).await;
+    waited.expect_err("it goes on");
+    let error = tx.commit().await.expect_err("nobody knows");
+    assert_eq!((error.outcome(), error.phase()), (Outcome::Unknown, Phase::Commit), "{error}");
+    drop(conn);
+
+    let late = TxOptions::new().deadline(Instant::now() + Duration::from_millis(300));
+    let batch = "INSERT INTO t VALUES (2); COMMIT; SELECT pg_sleep(60)";
+    let body = async |tx: &mut db_pool::Tx<'_>| {
+        tx.batch("SET LOCAL statement_timeout = 0").await?;
+        tx.batch(batch).await
+    };
+    let error = pool.tx_with(&late, body).await.expect_err("late");
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert_eq!(rows(&pool).await, 2, "both are there");
 }

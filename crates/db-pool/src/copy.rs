@@ -161,7 +161,7 @@ impl Conn {
 /// What fails in a transaction is undone with it, and is why it cannot be committed.
 fn noted<T>(tx: Option<&Tx<'_>>, result: Result<T>) -> Result<T> {
     match tx {
-        Some(tx) => tx.note(|| false, result),
+        Some(tx) => tx.note(false, result),
         None => result,
     }
 }

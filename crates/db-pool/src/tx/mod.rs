@@ -40,6 +40,8 @@ pub struct Tx<'c> {
     ends: Ends,
     /// A text said that a ROLLBACK begins the next transaction at once, which the server does not say.
     is_chained: AtomicBool,
+    /// A statement that may have ended it got no answer.
+    is_in_doubt: AtomicBool,
     /// How many savepoints are around what runs.
     depth: usize,
     is_over: bool,
@@ -63,6 +65,7 @@ impl<'c> Tx<'c> {
             first_error: Mutex::new(None),
             ends: Ends::default(),
             is_chained: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
             depth: 0,
             is_over: false,
         };
@@ -143,6 +146,13 @@ impl<'c> Tx<'c> {
     /// # Cancel safety
     /// A future that is dropped leaves the outcome unknown.
     pub async fn commit(mut self) -> Result<()> {
+        if self.is_in_doubt() {
+            // A server that has not read the statement to its COMMIT rolls back with the connection.
+            self.conn.hang_up();
+            let message =
+                "whether it took effect is unknown: a statement that may have committed it got no answer";
+            return Err(Error::new(Signal::new(Cause::Lost, Phase::Commit), message));
+        }
         if self.conn.has_unfinished() {
             // It may still fail, and the server answers the COMMIT of a failed transaction as if all were well.
             let message = "not committed: a statement of the transaction was abandoned before its end";
@@ -204,7 +214,7 @@ impl<'c> Tx<'c> {
     pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
         self.still_runs()?;
         let begun = self.conn.begin_copy_in(sql).await;
-        self.note(|| false, begun).map(|copy| copy.noted_by(self))
+        self.note(false, begun).map(|copy| copy.noted_by(self))
     }
 
     /// [`Conn::copy_out`] in this transaction.
@@ -217,7 +227,7 @@ impl<'c> Tx<'c> {
     pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
         self.still_runs()?;
         let begun = self.conn.begin_copy_out(sql).await;
-        self.note(|| false, begun).map(|copy| copy.noted_by(self))
+        self.note(false, begun).map(|copy| copy.noted_by(self))
     }
 }
 
@@ -237,20 +247,20 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 #[async_trait]
 impl Executor for Tx<'_> {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.statement(sql, || is_commit(sql), pin!(self.conn.fetch_here(sql, params))).await
+        self.statement(sql, is_commit(sql), pin!(self.conn.fetch_here(sql, params))).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        let rows = self.statement(sql, || is_commit(sql), self.conn.fetch_stream(sql, params)).await?;
+        let rows = self.statement(sql, is_commit(sql), self.conn.fetch_stream(sql, params)).await?;
         // What has rows does not end the transaction.
-        Ok(rows.map(|row| self.note(|| false, row)).boxed())
+        Ok(rows.map(|row| self.note(false, row)).boxed())
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.statement(sql, || is_commit(sql), pin!(self.conn.execute_here(sql, params))).await
+        self.statement(sql, is_commit(sql), pin!(self.conn.execute_here(sql, params))).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        self.statement(sql, || may_commit(sql), pin!(self.conn.batch_here(sql))).await
+        self.statement(sql, may_commit(sql), pin!(self.conn.batch_here(sql))).await
     }
 }

@@ -68,13 +68,13 @@ impl Tx<'_> {
 
     async fn savepoint(&self, sql: &str) -> Result<()> {
         let session = self.conn.usable(Phase::Execute)?;
-        self.note(|| false, self.conn.run(Phase::Execute, session.simple(sql, Phase::Execute)).await)
+        self.note(false, self.conn.run(Phase::Execute, session.simple(sql, Phase::Execute)).await)
     }
 
     /// The first error, if the server has aborted the transaction.
     async fn failure(&self) -> Result<Option<Error>> {
         let state = self.conn.transaction(Phase::Execute).await;
-        let has_failed = self.note(|| false, state)? == Transaction::Failed;
+        let has_failed = self.note(false, state)? == Transaction::Failed;
         Ok(has_failed.then(|| self.error().as_ref().map_or_else(super::verdict::aborted, Error::duplicate)))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
-use db_core::{Cause, Error, Kind, Phase, Result, Signal, SqlState};
+use db_core::{Cause, Error, Kind, Outcome, Phase, Result, Signal, SqlState};
 
 use super::Tx;
 use crate::statements::contains;
@@ -46,20 +46,33 @@ impl Tx<'_> {
 
     /// The deadline came before COMMIT: what has run is rolled back.
     pub(super) fn late(&self) -> Error {
-        let cause = if self.has_ended() { Cause::Lost } else { Cause::DeadlinePassed };
+        let may_be_committed = self.has_ended() || self.is_in_doubt();
+        let cause = if may_be_committed { Cause::Lost } else { Cause::DeadlinePassed };
         Error::new(Signal::new(cause, Phase::Execute), "the deadline of the transaction has passed")
+    }
+
+    /// Whether a statement that may have ended it got no answer, and nothing else has shown what became of it.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::Relaxed) && !self.has_ended()
     }
 
     /// Runs a statement of the body, unless there is no transaction any more that it would belong to.
     pub(super) async fn statement<T>(
         &self,
         sql: &str,
-        may_commit: impl FnOnce() -> bool,
+        may_commit: bool,
         operation: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         self.still_runs()?;
         let before = self.conn.ends().rollbacks;
+        if may_commit {
+            self.is_in_doubt.store(true, Ordering::Relaxed);
+        }
         let result = operation.await;
+        let is_answered = result.as_ref().err().is_none_or(|error| error.outcome() != Outcome::Unknown);
+        if may_commit && is_answered {
+            self.is_in_doubt.store(false, Ordering::Relaxed);
+        }
         if self.conn.ends().rollbacks != before && contains(sql, "chain") {
             self.is_chained.store(true, Ordering::Relaxed);
         }
@@ -68,7 +81,7 @@ impl Tx<'_> {
 
     /// Remembers the first error, and reports it in place of "the transaction is aborted". What is unknown of a statement is
     /// known of its transaction: without a COMMIT nothing of it stays.
-    pub(crate) fn note<T>(&self, may_commit: impl FnOnce() -> bool, result: Result<T>) -> Result<T> {
+    pub(crate) fn note<T>(&self, may_commit: bool, result: Result<T>) -> Result<T> {
         let error = match result {
             Ok(value) => {
                 if self.conn.is_open() {
@@ -77,7 +90,7 @@ impl Tx<'_> {
                 }
                 return Ok(value);
             }
-            Err(error) if may_commit() || self.has_ended() => error,
+            Err(error) if may_commit || self.has_ended() => error,
             Err(error) => error.before_commit(),
         };
         let mut first = self.error();
