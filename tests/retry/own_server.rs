@@ -17,14 +17,13 @@ async fn load_on_its_own_server(case: Case) -> (TestServer, TestDatabase, Load) 
     (server, database, load)
 }
 
-/// D9, E9: the server is restarted in an orderly way, and sessions are told to go.
-#[tokio::test]
-async fn a_restart() {
+/// Stops the server again and again, in one way, and brings it back.
+async fn restarts(case: Case, times: u64, halt: impl AsyncFn(&mut TestServer)) {
     let _alone = alone().await;
-    let (mut server, _database, mut load) = load_on_its_own_server(Case::new("restart")).await;
-    let (mut done, effort) = (0, Effort::of(3));
+    let (mut server, _database, mut load) = load_on_its_own_server(case).await;
+    let (mut done, effort) = (0, Effort::of(times));
     while effort.wants_more(done) {
-        server.halt().await.expect("halt");
+        halt(&mut server).await;
         server.resume().await.expect("resume");
         load.flows_again().await;
         load.more(100).await;
@@ -33,21 +32,18 @@ async fn a_restart() {
     load.finish(done).await.must_hold();
 }
 
+/// D9, E9: the server is restarted in an orderly way, and sessions are told to go.
+#[tokio::test]
+async fn a_restart() {
+    restarts(Case::new("restart"), 3, async |server| server.halt().await.expect("halt")).await;
+}
+
 /// D9, E9: the server ends without a word and recovers. What it had committed is there: `fsync` is off, but what a process has
 /// written outlives it.
 #[tokio::test]
 async fn a_restart_at_once() {
-    let _alone = alone().await;
-    let (mut server, _database, mut load) = load_on_its_own_server(Case::new("immediate restart")).await;
-    let (mut done, effort) = (0, Effort::of(5));
-    while effort.wants_more(done) {
-        server.halt_at_once().await.expect("halt");
-        server.resume().await.expect("resume");
-        load.flows_again().await;
-        load.more(100).await;
-        done += 1;
-    }
-    load.finish(done).await.must_hold();
+    let crash = async |server: &mut TestServer| server.halt_at_once().await.expect("halt");
+    restarts(Case::new("immediate restart"), 5, crash).await;
 }
 
 /// D9: the server falls silent for 5 s, and goes on where it was.

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
-use crate::retrying::{self, Retrying};
+use crate::retrying::{Retrying, repeat};
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
@@ -261,15 +261,15 @@ impl Database {
 #[async_trait]
 impl Executor for Database {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        retrying::fetch(&self.inner.pool, &self.inner.retry, sql, params).await
+        repeat(&self.inner.retry, sql, || self.inner.pool.fetch(sql, params)).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        retrying::fetch_stream(&self.inner.pool, &self.inner.retry, sql, params).await
+        repeat(&self.inner.retry, sql, || self.inner.pool.fetch_stream(sql, params)).await
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        retrying::execute(&self.inner.pool, &self.inner.retry, sql, params).await
+        repeat(&self.inner.retry, sql, || self.inner.pool.execute(sql, params)).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {

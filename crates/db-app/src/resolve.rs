@@ -82,9 +82,7 @@ impl Witness {
         match resolver {
             None => Ok(Self::Nobody),
             Some(Resolver::Marker) => {
-                // Its own COMMIT may be in doubt, but not the caller's transaction, which has not begun.
-                let ensured = database.doubts().ensure_table(database.pool(), deadline).await;
-                ensured.map_err(Error::before_commit)?;
+                database.doubts().ensure_table(database.pool(), deadline).await?;
                 Ok(Self::Marker(Marker::new()))
             }
             Some(Resolver::Xid) => {

@@ -58,33 +58,24 @@ impl<'d> Retrying<'d> {
 #[async_trait]
 impl Executor for Retrying<'_> {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        match self.deadline {
-            None => fetch(self.pool, &self.retry, sql, params).await,
-            Some(deadline) => {
-                let run = async || self.acquire(deadline).await?.fetch(sql, params).await;
-                if is_run_once(sql) { run().await } else { self.retry.run(run).await }
-            }
-        }
+        let Some(deadline) = self.deadline else {
+            return repeat(&self.retry, sql, || self.pool.fetch(sql, params)).await;
+        };
+        repeat(&self.retry, sql, async || self.acquire(deadline).await?.fetch(sql, params).await).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        match self.deadline {
-            None => fetch_stream(self.pool, &self.retry, sql, params).await,
-            Some(deadline) => {
-                let run = async || self.acquire(deadline).await?.into_stream(sql, params).await;
-                if is_run_once(sql) { run().await } else { self.retry.run(run).await }
-            }
-        }
+        let Some(deadline) = self.deadline else {
+            return repeat(&self.retry, sql, || self.pool.fetch_stream(sql, params)).await;
+        };
+        repeat(&self.retry, sql, async || self.acquire(deadline).await?.into_stream(sql, params).await).await
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        match self.deadline {
-            None => execute(self.pool, &self.retry, sql, params).await,
-            Some(deadline) => {
-                let run = async || self.acquire(deadline).await?.execute(sql, params).await;
-                if is_run_once(sql) { run().await } else { self.retry.run(run).await }
-            }
-        }
+        let Some(deadline) = self.deadline else {
+            return repeat(&self.retry, sql, || self.pool.execute(sql, params)).await;
+        };
+        repeat(&self.retry, sql, async || self.acquire(deadline).await?.execute(sql, params).await).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
@@ -95,30 +86,13 @@ impl Executor for Retrying<'_> {
     }
 }
 
-pub(crate) async fn fetch(pool: &Pool, retry: &Retry, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-    if is_run_once(sql) {
-        return pool.fetch(sql, params).await;
-    }
-    retry.run(|| pool.fetch(sql, params)).await
-}
-
-pub(crate) async fn fetch_stream<'p>(
-    pool: &'p Pool,
-    retry: &Retry,
-    sql: &str,
-    params: Params<'_>,
-) -> Result<RowStream<'p>> {
-    if is_run_once(sql) {
-        return pool.fetch_stream(sql, params).await;
-    }
-    retry.run(|| pool.fetch_stream(sql, params)).await
-}
-
-pub(crate) async fn execute(pool: &Pool, retry: &Retry, sql: &str, params: Params<'_>) -> Result<u64> {
-    if is_run_once(sql) {
-        return pool.execute(sql, params).await;
-    }
-    retry.run(|| pool.execute(sql, params)).await
+/// Runs a statement, again if need be, but for those that are run once.
+pub(crate) async fn repeat<T, F, Fut>(retry: &Retry, sql: &str, mut run: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    if is_run_once(sql) { run().await } else { retry.run(run).await }
 }
 
 /// Whether a statement may commit in its middle, so that its error does not say what of it stays: by its words, or when the

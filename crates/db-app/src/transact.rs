@@ -192,6 +192,7 @@ impl<'d> Plan<'d> {
         E: From<Error>,
     {
         let witness = Witness::new(self.database, self.options.resolver, self.deadline).await;
+        // A COMMIT of its own may be in doubt, but not the caller's transaction, which has not begun.
         let witness = witness.map_err(Error::before_commit)?;
         let mut conn = self.database.pool().acquire_for(self.caller, self.commit_by).await?;
         let (value, error) = match self.run_on(&mut conn, &witness, body).await? {
