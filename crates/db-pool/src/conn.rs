@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use db_core::{Cause, Error, Executed, Executor, Params, Phase, Released, Result, RowStream, Signal};
-use futures_util::stream::{StreamExt, TryStreamExt, try_unfold};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use crate::checkout::Pooled;
 use crate::release::{Held, Place};
+use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
 use crate::shared::Shared;
@@ -356,43 +356,6 @@ fn is_set_local(sql: &str) -> bool {
     sql.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("set local"))
         && sql.as_bytes().get(9).is_some_and(u8::is_ascii_whitespace)
         && !sql.trim_end_matches([';', ' ', '\n']).contains(';')
-}
-
-/// The rows of a statement that has begun.
-struct Rows {
-    rows: std::pin::Pin<Box<tokio_postgres::RowStream>>,
-    /// Whose transaction ends with them.
-    commit: Option<Arc<Session>>,
-    patience: Patience,
-    running: Running,
-}
-
-impl Rows {
-    /// A stream that ends the operation with its last row; `holder` is kept until then.
-    fn until_the_end<'a>(self, holder: impl Send + 'a) -> RowStream<'a> {
-        try_unfold((holder, self), |(holder, mut rows)| async move {
-            match rows.patience.bound(Phase::Execute, rows.rows.try_next()).await? {
-                Ok(Some(row)) => Ok(Some((row, (holder, rows)))),
-                Ok(None) => {
-                    if let Some(session) = &rows.commit {
-                        rows.patience.bound(Phase::Commit, session.simple("COMMIT", Phase::Commit)).await??;
-                    }
-                    rows.running.end();
-                    Ok(None)
-                }
-                Err(error) => {
-                    if let Some(session) = &rows.commit {
-                        rows.patience
-                            .bound(Phase::Execute, session.simple("ROLLBACK", Phase::Execute))
-                            .await??;
-                    }
-                    rows.running.end();
-                    Err(Error::from_driver(&error, Phase::Execute))
-                }
-            }
-        })
-        .boxed()
-    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ mod operate;
 mod physical;
 mod pool;
 mod release;
+mod rows;
 mod running;
 mod seats;
 mod server;
