@@ -8,6 +8,7 @@ use db_app::config::Layers;
 use db_app::{Config, Database, Isolation, Resolution, Resolver, TxOptions};
 use db_core::{Error, Executor, Outcome, Query, SqlState};
 use db_testkit::{Direction, End, Fault, Proxy, TestDatabase};
+use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::support::{client, database, eventually};
@@ -299,6 +300,21 @@ async fn a_single_statement_keeps_to_its_deadline() {
         assert!(took <= limit.mul_f64(1.1), "{took:?}: {error}");
         assert_eq!(error.outcome(), expect, "{error}");
     };
+    let rows_in_time = async {
+        let (started, view) = (Instant::now(), db.writes().within(limit));
+        // Each is large enough to be sent at once, and comes in time.
+        let slow = "SELECT repeat('x', 20000) FROM generate_series(1, 40) WHERE pg_sleep(0.2) IS NOT NULL";
+        let mut rows = view.stream::<String>(slow, &[]).await.expect("begun");
+        let error = loop {
+            match rows.try_next().await {
+                Ok(row) => assert!(row.is_some(), "all of them came"),
+                Err(error) => break error,
+            }
+        };
+        assert!(started.elapsed() <= limit.mul_f64(1.1), "{:?}: {error}", started.elapsed());
+    };
+    rows_in_time.await;
+
     let held = db.acquire().await.expect("the only connection");
     in_time("INSERT INTO t VALUES (1)", Outcome::NotExecuted).await;
     drop(held);

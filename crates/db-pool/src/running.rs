@@ -59,7 +59,12 @@ impl Running {
 
 /// How long a call may take; the server ends a statement a little earlier, and says so.
 #[derive(Clone, Copy)]
-pub(crate) struct Patience(Option<Duration>);
+pub(crate) struct Patience {
+    /// For each answer.
+    limit: Option<Duration>,
+    /// For all of them.
+    deadline: Option<Instant>,
+}
 
 impl Patience {
     /// What a busy server may need to say that time is up.
@@ -68,19 +73,23 @@ impl Patience {
     pub(crate) fn new(statement_timeout: Duration) -> Self {
         let is_off = statement_timeout.is_zero();
         let grace = (statement_timeout / 20).max(Self::LEAST_GRACE);
-        Self((!is_off).then(|| statement_timeout.saturating_add(grace)))
+        Self { limit: (!is_off).then(|| statement_timeout.saturating_add(grace)), deadline: None }
     }
 
     /// The same, but no longer than until `deadline`.
     pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
-        let Some(deadline) = deadline else { return self };
-        let left = deadline.saturating_duration_since(Instant::now());
-        Self(Some(self.0.map_or(left, |limit| limit.min(left))))
+        Self { deadline, ..self }
+    }
+
+    /// What is left of it now.
+    fn left(self) -> Option<Duration> {
+        let until = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.limit.into_iter().chain(until).min()
     }
 
     /// What `operation` gives, or an error when it takes longer.
     pub(crate) async fn bound<T>(self, phase: Phase, operation: impl Future<Output = T>) -> Result<T> {
-        let Some(limit) = self.0 else { return Ok(operation.await) };
+        let Some(limit) = self.left() else { return Ok(operation.await) };
         timeout(limit, operation).await.map_err(|_| silent(limit, phase))
     }
 }
@@ -103,7 +112,7 @@ impl Timer {
         phase: Phase,
         operation: impl Future<Output = T>,
     ) -> Result<T> {
-        let Some(limit) = patience.0 else { return Ok(operation.await) };
+        let Some(limit) = patience.left() else { return Ok(operation.await) };
         let runtime = Handle::current().id();
         let mut timer = match self.slot().take() {
             Some(mut timer) if timer.runtime == runtime => {
