@@ -162,7 +162,7 @@ impl Executed<'_> {
     /// The text without its literals, on one line, at most 500 characters of it.
     #[must_use]
     pub fn statement(&self) -> String {
-        crate::redact::statement(self.sql)
+        crate::redact::without_literals(self.sql)
     }
 }
 

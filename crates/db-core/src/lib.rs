@@ -57,6 +57,7 @@ pub use event::{
     Observer, Released, ResolvedBy, Retried,
 };
 pub use probe::{Finding, Probe, Status};
+pub use redact::without_literals;
 pub use report::Report;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sqlstate::SqlState;

@@ -1,6 +1,7 @@
 //! One health check, as a trait that anybody can implement. Scheduling and damping are `db-health`'s.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -22,6 +23,17 @@ pub trait Probe: Send + Sync {
     /// # Errors
     /// When the component cannot be reached.
     async fn check(&self) -> Result<Finding>;
+}
+
+#[async_trait]
+impl<P: Probe + ?Sized> Probe for Arc<P> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    async fn check(&self) -> Result<Finding> {
+        (**self).check().await
+    }
 }
 
 /// How a component is, worst last. Complete: every answer has exactly these three words.

@@ -3,8 +3,9 @@
 /// The longest text, in characters.
 const LONGEST: usize = 500;
 
-/// The statement on one line, with `?` in place of each text and number.
-pub(crate) fn statement(sql: &str) -> String {
+/// A statement on one line, with `?` in place of each text and number, cut after 500 characters: for logs and for people.
+#[must_use]
+pub fn without_literals(sql: &str) -> String {
     let mut shown = String::new();
     let mut rest = sql.trim();
     while let Some(first) = rest.chars().next() {
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn literals_are_not_shown() {
-        let check = |sql, expect| assert_eq!(statement(sql), expect);
+        let check = |sql, expect| assert_eq!(without_literals(sql), expect);
         check("SELECT * FROM t1 WHERE a = 'ann''s' AND b = 12.5", "SELECT * FROM t1 WHERE a = ? AND b = ?");
         check("SELECT $1::text, $2", "SELECT $1::text, $2");
         check("ALTER ROLE app\n  PASSWORD 'hunter2'", "ALTER ROLE app PASSWORD ?");
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_long_statement_is_cut() {
-        let shown = statement(&"é".repeat(1_000));
+        let shown = without_literals(&"é".repeat(1_000));
         assert_eq!(shown.chars().count(), LONGEST + 1);
         assert!(shown.ends_with('…'));
     }
