@@ -48,7 +48,7 @@ pub(super) async fn serve(mut client: TcpStream, upstream: &[SocketAddr], shared
     // A socket that refuses this works all the same.
     client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).ok();
 
-    let talk = Talk::new();
+    let talk = Talk::new(shared);
     let ((client_in, client_out), (server_in, server_out)) = (client.split(), server.split());
     let pump = |direction| Pump { direction, gate: gate.clone(), epoch, talk: &talk, shared };
     let ending = tokio::select! {

@@ -5,6 +5,7 @@ use super::Direction;
 use super::frames::{Cutter, Piece, STARTUP};
 use super::rules::{Limit, Occurrence, Strike};
 use super::statements::{Request, Statements};
+use super::transcript::Transcript;
 
 /// What both sides have said so far.
 #[derive(Debug)]
@@ -12,7 +13,12 @@ pub(super) struct Dialogue {
     to_server: Lane,
     to_client: Lane,
     statements: Statements,
-    /// An acknowledgement is being lost: nothing passes to the client, and this strikes when the server is ready again.
+    /// Requests that are not answered yet.
+    owed: u64,
+    /// The answer to one of them has begun.
+    is_answering: bool,
+    transcript: Option<Transcript>,
+    /// An answer or an acknowledgement is being lost: nothing passes to the client, and this strikes when the server is ready again.
     losing: Option<Strike>,
 }
 
@@ -31,6 +37,8 @@ pub(super) struct Walk {
     pub(super) commits: u64,
     /// COMMITs that the server acknowledged, those whose acknowledgement is lost included.
     pub(super) acknowledged: u64,
+    /// What the requests say, if that is recorded.
+    pub(super) texts: Vec<String>,
 }
 
 /// One direction.
@@ -60,8 +68,17 @@ impl Dialogue {
             to_server: lane(Direction::ToServer),
             to_client: lane(Direction::ToClient),
             statements: Statements::default(),
+            owed: 0,
+            is_answering: false,
+            transcript: None,
             losing: None,
         }
+    }
+
+    /// Keeps the texts of what is requested.
+    pub(super) fn recorded(mut self) -> Self {
+        self.transcript = Some(Transcript::default());
+        self
     }
 
     /// Counts for these limits from now on; those that it counts for already go on.
@@ -84,6 +101,9 @@ impl Dialogue {
         while walk.strike.is_none() {
             let rest = &bytes[walk.pass + walk.lose..];
             let mut is_idle = false;
+            if direction == Direction::ToClient && !rest.is_empty() {
+                self.begin_answer(decide);
+            }
             let length = match self.lane(direction).cutter.cut(rest) {
                 Piece::Incomplete => break,
                 Piece::Plain(length) => length,
@@ -128,7 +148,14 @@ impl Dialogue {
             }
             return;
         }
-        walk.requests += u64::from(b"QSF".contains(&tag));
+        if let Some(transcript) = &mut self.transcript {
+            walk.texts.extend(transcript.see(tag, &message[5..]));
+        }
+        if b"QSF".contains(&tag) {
+            walk.requests += 1;
+            self.owed += 1;
+            walk.strike = decide(Occurrence::Request);
+        }
         let request = self.statements.see(tag, &message[5..]);
         if request == Request::Other {
             return;
@@ -139,7 +166,17 @@ impl Dialogue {
         }
         if request.commits() {
             walk.commits += 1;
-            walk.strike = decide(Occurrence::Commit);
+            let strike = decide(Occurrence::Commit);
+            walk.strike = walk.strike.take().or(strike);
+        }
+    }
+
+    /// What comes unasked is no answer.
+    fn begin_answer(&mut self, decide: Decide<'_>) {
+        if self.owed > 0 && !self.is_answering {
+            self.is_answering = true;
+            let strike = decide(Occurrence::Answer);
+            self.losing = self.losing.take().or(strike);
         }
     }
 
@@ -150,7 +187,11 @@ impl Dialogue {
                 let strike = decide(Occurrence::Acknowledgement);
                 self.losing = self.losing.take().or(strike);
             }
-            b'Z' => walk.strike = self.losing.take(),
+            b'Z' => {
+                self.owed -= u64::from(self.is_answering);
+                self.is_answering = false;
+                walk.strike = self.losing.take();
+            }
             _ => {}
         }
     }

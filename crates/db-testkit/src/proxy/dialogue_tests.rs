@@ -71,6 +71,33 @@ fn a_lost_acknowledgement_is_swallowed_until_the_server_is_ready() {
 }
 
 #[test]
+fn the_nth_request_is_lost_whatever_it_is() {
+    let mut scene = Scene::with(&[Fault::lost_request().nth(3)]);
+    let (select, parse, sync) = (query("SELECT 1"), message(b'P', b"s\0SELECT 1\0\0\0"), message(b'S', b""));
+    let all = [&select[..], &parse, &sync, &parse, &sync].concat();
+    assert_eq!(scene.walk(ToServer, &all), (all.len() - sync.len(), 0, true));
+}
+
+#[test]
+fn a_lost_answer_is_swallowed_from_its_first_byte() {
+    let mut scene = Scene::with(&[Fault::lost_answer().nth(2)]);
+    let (row, done, notice) = (message(b'D', b"row"), message(b'C', b"SELECT 1\0"), message(b'N', b"note\0"));
+    assert_eq!(scene.walk(ToClient, READY), (6, 0, false), "nobody has asked");
+    let both = [query("SELECT 1"), query("SELECT 2")].concat();
+    assert_eq!(scene.walk(ToServer, &both), (both.len(), 0, false));
+    let answer = [&row[..], &done, READY].concat();
+    assert_eq!(scene.walk(ToClient, &answer), (answer.len(), 0, false));
+    assert_eq!(scene.walk(ToClient, &row[..6]), (0, 6, false));
+    assert_eq!(scene.walk(ToClient, &[&row[6..], &notice, &done].concat()).0, 0);
+    assert_eq!(scene.walk(ToClient, READY), (0, 0, true));
+    // What comes unasked is no answer.
+    let mut scene = Scene::with(&[Fault::lost_answer()]);
+    assert_eq!(scene.walk(ToClient, &notice), (notice.len(), 0, false));
+    assert_eq!(scene.walk(ToServer, &query("SELECT 1")).0, query("SELECT 1").len());
+    assert_eq!(scene.walk(ToClient, &answer), (0, answer.len() - 6, true));
+}
+
+#[test]
 fn only_a_commit_is_acknowledged() {
     let mut scene = Scene::with(&[Fault::lost_acknowledgement()]);
     for tag in ["ROLLBACK\0", "COMMIT PREPARED\0", "BEGIN\0"] {

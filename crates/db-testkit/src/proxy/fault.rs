@@ -42,6 +42,7 @@ pub enum Refusal {
 /// Fault::lost_commit();
 /// Fault::lost_commit().nth(3).end(End::Silence);
 /// Fault::lost_acknowledgement().sometimes(0.2, 42).end(End::Close);
+/// Fault::lost_request().nth(7).end(End::Silence);
 /// Fault::cut_after(Direction::ToServer, 117).from_begin().nth(1);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +58,8 @@ pub struct Fault {
 pub(super) enum Trigger {
     Commit,
     Acknowledgement,
+    Request,
+    Answer,
     Bytes { direction: Direction, after: u64, from_begin: bool },
 }
 
@@ -85,6 +88,24 @@ impl Fault {
     /// is none.
     pub fn lost_acknowledgement() -> Self {
         Self::new(Trigger::Acknowledgement)
+    }
+
+    /// A request never reaches the server: what came before it passes, and the connection ends.
+    ///
+    /// A request is what one ReadyForQuery answers: a Query, a FunctionCall, or what a Sync ends. Of the latter everything
+    /// but the Sync may pass, and the server does not commit it. With [`nth`](Self::nth) a session can be stopped before each
+    /// of its steps; with [`End::Silence`] its client waits there until it is killed.
+    pub fn lost_request() -> Self {
+        Self::new(Trigger::Request)
+    }
+
+    /// The server does what was requested, and the client does not learn of it: the answer is swallowed from its first byte
+    /// to its ReadyForQuery, and the connection ends.
+    ///
+    /// The request is done, or was refused, when this has fired. Further requests that the client had sent behind it may
+    /// have reached the server as well.
+    pub fn lost_answer() -> Self {
+        Self::new(Trigger::Answer)
     }
 
     /// A connection ends when this many bytes have passed in one direction, wherever in a message that is; with 0, when

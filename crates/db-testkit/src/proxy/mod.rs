@@ -9,10 +9,12 @@ mod frames;
 mod rules;
 mod shared;
 mod statements;
+mod transcript;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -29,7 +31,7 @@ use shared::{Conditions, Shared};
 
 /// A way to a server that can be broken on purpose, message by message. Dropping it ends its connections and its port.
 ///
-/// It sits on the loopback and follows the messages of both sides, so that a fault can be about a COMMIT. Nothing else is
+/// It sits on the loopback and follows the messages of both sides, so that a fault can be about a COMMIT or the nth request. Nothing else is
 /// read, and nothing is ever changed or made up: what passes, passes as it came.
 ///
 /// ```no_run
@@ -49,8 +51,7 @@ use shared::{Conditions, Shared};
 /// ```
 ///
 /// # Limits
-/// - When the server grants encryption, messages cannot be told apart: faults of COMMITs do not strike there, all others
-///   do. TLS ends at the client and the server.
+/// - When the server grants encryption, messages cannot be told apart: only faults that count bytes strike there. TLS ends at the client and the server.
 /// - Each direction of a connection holds about 1 MiB at most. Above it the sender waits, so that a long delay bounds the
 ///   throughput as well.
 /// - When a client closes, the server's side is closed too, also in a stall: sessions do not pile up behind it. That a
@@ -189,6 +190,19 @@ impl Proxy {
     /// Serves no new connections. Those that are there go on.
     pub fn refuse(&self, how: Refusal) {
         self.set(|conditions| conditions.refusal = Some(how));
+    }
+
+    /// Keeps what the clients of later connections ask for, see [`requests`](Self::requests).
+    pub fn record(&self) {
+        self.shared.is_recording.store(true, Ordering::Release);
+    }
+
+    /// The requests since [`record`](Self::record) in the order in which they came, as text: the SQL, with `prepare: ` in
+    /// front where a statement is only prepared. The nth of them is the one that [`Fault::lost_request`] and
+    /// [`Fault::lost_answer`] strike with `nth(n)`, where requests do not overtake each other.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.texts()
     }
 
     /// What it has seen so far.

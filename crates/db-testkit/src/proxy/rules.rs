@@ -16,6 +16,10 @@ pub(super) enum Occurrence {
     Commit,
     /// The server said that it committed.
     Acknowledgement,
+    /// A client asked for something that a ReadyForQuery answers.
+    Request,
+    /// The server begins to answer that.
+    Answer,
     /// As many bytes have passed as this rule wanted.
     Reached(u64),
 }
@@ -81,7 +85,9 @@ impl Rules {
         for rule in &mut self.rules {
             let is_concerned = match (rule.trigger, occurrence) {
                 (Trigger::Commit, Occurrence::Commit)
-                | (Trigger::Acknowledgement, Occurrence::Acknowledgement) => true,
+                | (Trigger::Acknowledgement, Occurrence::Acknowledgement)
+                | (Trigger::Request, Occurrence::Request)
+                | (Trigger::Answer, Occurrence::Answer) => true,
                 (Trigger::Bytes { .. }, Occurrence::Reached(number)) => number == rule.number,
                 _ => false,
             };

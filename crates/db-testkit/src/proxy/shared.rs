@@ -1,7 +1,7 @@
 //! What a proxy, its connections and the handles of its faults share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(super) struct Shared {
     version: AtomicU64,
     pub(super) conditions: watch::Sender<Conditions>,
     pub(super) tally: Tally,
+    pub(super) is_recording: AtomicBool,
+    texts: Mutex<Vec<String>>,
 }
 
 /// What holds for all connections.
@@ -65,8 +67,10 @@ impl Conditions {
 pub(super) struct Talk(Mutex<(Dialogue, u64)>);
 
 impl Talk {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new((Dialogue::new(), 0)))
+    pub(super) fn new(shared: &Shared) -> Self {
+        let dialogue = Dialogue::new();
+        let is_recorded = shared.is_recording.load(Ordering::Acquire);
+        Self(Mutex::new((if is_recorded { dialogue.recorded() } else { dialogue }, 0)))
     }
 }
 
@@ -80,9 +84,17 @@ impl Shared {
             *known = self.version.load(Ordering::Acquire);
             dialogue.set_limits(&rules.limits().collect::<Vec<Limit>>());
         }
-        let walk = dialogue.walk(direction, bytes, &mut |occurrence| lock(&self.rules).decide(occurrence));
+        let mut walk =
+            dialogue.walk(direction, bytes, &mut |occurrence| lock(&self.rules).decide(occurrence));
+        if !walk.texts.is_empty() {
+            lock(&self.texts).append(&mut walk.texts);
+        }
         self.tally.walked(direction, &walk);
         walk
+    }
+
+    pub(super) fn texts(&self) -> Vec<String> {
+        lock(&self.texts).clone()
     }
 
     pub(super) fn struck(&self, strike: &Strike) {
