@@ -1,7 +1,15 @@
 //! Migrations: up, down, what is recorded, what is refused, and whether the schema is what they say.
 
-mod concurrent;
+mod data;
+mod effects;
 mod failing;
+mod left_behind;
+mod locks;
+mod others;
+mod refusing;
+mod resuming;
+mod roundtrip;
+mod seeding;
 mod verifying;
 mod whole;
 
@@ -10,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use db_core::{Executor as _, Phase, Query, SqlState};
 use db_migrate::{
-    Connect, Direction, Error, Failed, FileState, Finished, Goal, LogAction, Migration, Migrations, Migrator,
-    ObjectState, PlanError, Progress, Settings, Started, State, Steps, Verification, Waiting,
+    Checked, Connect, DataCheck, DataReport, Direction, Error, Failed, FileState, Finished, Goal, LogAction,
+    Migration, Migrations, Migrator, ObjectState, PlanError, Progress, Roundtrip, RoundtripReport,
+    RoundtripState, SeedRun, SeedTable, Seeds, Settings, Started, State, Steps, Verification, Waiting,
 };
 use db_testkit::TestDatabase;
 use tokio_postgres::{Client, Config, NoTls};
@@ -49,8 +58,8 @@ impl Database {
     }
 
     async fn verify(&self, migrator: &Migrator) -> Verification {
-        let mut client = self.client().await;
-        let verification = migrator.verify(&mut client, &self.connector()).await.expect("verifies");
+        let client = self.client().await;
+        let verification = migrator.verify(&client, &self.connector()).await.expect("verifies");
         let scratch = "SELECT count(*) FROM pg_database
                        WHERE datname LIKE 'db\\_migrate\\_scratch\\_' || pg_backend_pid() || '\\_%'";
         let scratch: i64 = client.one(scratch, &[]).await.expect("databases");
@@ -143,6 +152,20 @@ async fn texts(client: &Client, sql: &str) -> Vec<String> {
     Query::query(client, sql, &[]).await.expect(sql)
 }
 
+/// Objects that are not as expected, one line each.
+fn shown<'a>(objects: impl IntoIterator<Item = &'a Checked>) -> Vec<String> {
+    let show = |object: &Checked| {
+        let state = match &object.state {
+            ObjectState::Missing { .. } => "missing".to_owned(),
+            ObjectState::Unexpected { .. } => "unexpected".to_owned(),
+            ObjectState::Different { expected, actual } => format!("{expected} -> {actual}"),
+            other => format!("{other:?}"),
+        };
+        format!("{} {}: {state}", object.kind, object.name)
+    };
+    objects.into_iter().map(show).collect()
+}
+
 /// Keeps what it is told, one line per event.
 #[derive(Default)]
 struct Told(Mutex<Vec<String>>);
@@ -169,6 +192,9 @@ impl Progress for Told {
     }
     fn rolled_back(&self, event: &Finished<'_>) {
         self.push(format!("rolled back {}", event.file));
+    }
+    fn seeded(&self, event: &Finished<'_>) {
+        self.push(format!("seeded {}", event.file));
     }
     fn failed(&self, event: &Failed<'_>) {
         self.push(format!("failed {}", event.file));

@@ -2,6 +2,7 @@
 
 mod bouncer;
 mod load;
+mod migrations;
 mod session;
 mod transaction;
 mod types;

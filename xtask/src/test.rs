@@ -20,9 +20,10 @@ use crate::fault::{self, Reports};
 use crate::{cargo, image};
 
 /// The examples that show a crate alone or over somebody else's pool; each takes an empty database by `DATABASE_URL`.
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("db-health", "deadpool"),
     ("db-migrate", "deadpool"),
+    ("db-migrate", "embedded"),
     ("db-pool", "a_la_carte"),
     ("db-retry", "own_bb8"),
     ("db-retry", "own_deadpool"),

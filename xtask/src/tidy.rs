@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db-core", &["db-derive"]),
     ("db-embedded", &[]),
     ("db-health", &["db-core"]),
-    ("db-migrate", &["db-core"]),
+    ("db-migrate", &["db-core", "db-migrate-macros"]),
+    ("db-migrate-macros", &[]),
     ("db-pool", &["db-core"]),
     // Its examples start a server when none is given.
     ("db-retry", &["db-core", "db-testkit"]),
@@ -26,8 +27,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &["db-testkit"]),
 ];
 
-/// Only these read the environment: the composed app, the contributors' commands, and the tests that they start.
-const READS_ENVIRONMENT: [&str; 3] = ["crates/db-app/", "xtask/", "tests/"];
+/// Only these read the environment: the composed app, the contributors' commands, the tests that they start, and a macro
+/// that cargo tells by it which crate it is in.
+const READS_ENVIRONMENT: [&str; 4] = ["crates/db-app/", "crates/db-migrate-macros/", "xtask/", "tests/"];
 
 const LONGEST: usize = 500;
 const LONG: usize = 400;

@@ -18,10 +18,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let migrator = Migrator::new(Migrations::new([greetings])?);
     // Any client of the pool will do; it goes back as it came.
-    let mut client = pool.get().await?;
-    for done in migrator.up(&mut client, Steps::All).await?.done {
+    let client = pool.get().await?;
+    for done in migrator.up(&client, Steps::All).await?.done {
         println!("applied {} in {:?}", done.file, done.duration);
     }
-    migrator.down(&mut client, 1).await?;
+    migrator.down(&client, 1).await?;
     Ok(())
 }

@@ -21,7 +21,7 @@ pub enum ObjectKind {
     Extension,
     /// An enum, a domain, a composite or range type.
     Type,
-    /// A table: partitioning, persistence and row level security.
+    /// A table: partitioning, inheritance, persistence, row level security and replica identity.
     Table,
     /// A column: type, collation, nullability, default.
     Column,
@@ -33,15 +33,19 @@ pub enum ObjectKind {
     Trigger,
     /// A function, procedure or aggregate.
     Function,
-    /// A view, materialized or not.
+    /// A view with its options, materialized or not.
     View,
     /// A sequence that no identity column owns.
     Sequence,
     /// A policy of row level security.
     Policy,
+    /// A rule, and whether it is enabled.
+    Rule,
+    /// Extended statistics.
+    Statistics,
 }
 
-const KINDS: [(ObjectKind, &str); 12] = [
+const KINDS: [(ObjectKind, &str); 14] = [
     (ObjectKind::Schema, "schema"),
     (ObjectKind::Extension, "extension"),
     (ObjectKind::Type, "type"),
@@ -54,6 +58,8 @@ const KINDS: [(ObjectKind, &str); 12] = [
     (ObjectKind::View, "view"),
     (ObjectKind::Sequence, "sequence"),
     (ObjectKind::Policy, "policy"),
+    (ObjectKind::Rule, "rule"),
+    (ObjectKind::Statistics, "statistics"),
 ];
 
 impl fmt::Display for ObjectKind {
@@ -93,9 +99,10 @@ impl<'a> Snapshot<'a> {
         Ok(snapshot)
     }
 
-    /// Everything but the history's own tables.
+    /// Everything but the runner's own tables.
     pub(crate) async fn catalogue(&self, history: &HistoryTable) -> db_core::Result<Catalogue> {
-        let names = vec![history.name().to_owned(), history.log_name()];
+        let lease = format!("{}_lease", history.name());
+        let names = vec![history.name().to_owned(), history.log_name(), lease];
         let sql = include_str!("catalogue.sql");
         let rows: Vec<ObjectRow> = Query::query(self.client, sql, &[&history.schema(), &names]).await?;
         Ok(rows.into_iter().filter_map(ObjectRow::parse).collect())

@@ -1,6 +1,9 @@
 -- Everything that migrations can declare and verification compares: one row per object, with its definition as text.
--- $1, $2: schema and names of the history's own tables. search_path holds pg_catalog alone, so that names come qualified.
+-- $1, $2: schema and names of the runner's own tables. search_path holds pg_catalog alone, so that names come qualified.
 -- `incidental` is what may well exist without a migration: extensions, partitions.
+-- Left out because installations of one schema differ in them: owners, privileges, storage parameters, comments, versions of
+-- extensions, and what belongs to the whole database or server (publications, event triggers, foreign servers, roles).
+-- Not looked at either: operators, casts, collations, text search, options of identity columns, who owns a sequence.
 WITH member AS (
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), namespace AS (
@@ -32,7 +35,8 @@ SELECT 'type', n.nspname, format('%I.%I', n.nspname, t.typname),
             FROM pg_enum WHERE enumtypid = t.oid) || ')'
         WHEN 'd' THEN 'domain ' || format_type(t.typbasetype, t.typtypmod)
             || CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END
-            || coalesce(' DEFAULT ' || t.typdefault, '')
+            -- typdefault itself was written under the search_path of its time.
+            || coalesce(' DEFAULT ' || coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault), '')
             || coalesce((
                 SELECT string_agg(' ' || pg_get_constraintdef(oid), '' ORDER BY conname)
                 FROM pg_constraint WHERE contypid = t.oid AND contype = 'c'), '')
@@ -52,7 +56,17 @@ SELECT 'table', nspname, name,
         || CASE WHEN relpersistence = 'u' THEN ' unlogged' ELSE '' END
         || CASE WHEN relrowsecurity THEN ' row level security' ELSE '' END
         || CASE WHEN relforcerowsecurity THEN ' forced' ELSE '' END
-        || coalesce(' ' || pg_get_expr(relpartbound, oid), ''),
+        || coalesce(' ' || pg_get_expr(relpartbound, oid), '')
+        || CASE WHEN relispartition THEN '' ELSE coalesce((
+            SELECT ' inherits ' || string_agg(format('%I.%I', pn.nspname, p.relname), ', ' ORDER BY h.inhseqno)
+            FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
+            WHERE h.inhrelid = relation.oid), '') END
+        || CASE relreplident
+            WHEN 'f' THEN ' replica identity full' WHEN 'n' THEN ' replica identity nothing'
+            WHEN 'i' THEN ' replica identity using index ' || coalesce((
+                SELECT quote_ident(i.relname) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+                WHERE x.indrelid = relation.oid AND x.indisreplident), 'that is gone')
+            ELSE '' END,
     relispartition
 FROM relation WHERE relkind IN ('r', 'p', 'f')
 
@@ -83,13 +97,15 @@ SELECT 'constraint', r.nspname, format('%s.%I', r.name, c.conname),
                 THEN ' (not enforced: its triggers are disabled)' ELSE '' END,
     r.relispartition
 FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
+-- A foreign key to a partitioned table has one more on the same table for each partition, which says nothing new.
 WHERE c.contype IN ('p', 'u', 'f', 'c', 'x')
+  AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)
 
 UNION ALL
 -- Those behind a constraint are said by the constraint, unless they are invalid.
 SELECT 'index', i.nspname, i.name,
     pg_get_indexdef(i.oid) || CASE WHEN x.indisvalid THEN '' ELSE ' (invalid)' END,
-    i.relispartition
+    i.relispartition OR r.relispartition
 FROM relation i
 JOIN pg_index x ON x.indexrelid = i.oid
 JOIN owner r ON r.oid = x.indrelid
@@ -106,7 +122,10 @@ WHERE NOT t.tgisinternal
 
 UNION ALL
 SELECT 'function', n.nspname, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
-    CASE p.prokind WHEN 'a' THEN 'aggregate returning ' || pg_get_function_result(p.oid)
+    CASE p.prokind WHEN 'a' THEN 'aggregate returning ' || pg_get_function_result(p.oid) || (
+                       SELECT format(' (sfunc %s, stype %s, finalfunc %s, initcond %L)', a.aggtransfn, format_type(a.aggtranstype, NULL),
+                                     a.aggfinalfn, a.agginitval)
+                       FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
                    ELSE btrim(pg_get_functiondef(p.oid), E'\n') END, false
 FROM pg_proc p JOIN namespace n ON n.oid = p.pronamespace
 WHERE NOT EXISTS (
@@ -114,7 +133,10 @@ WHERE NOT EXISTS (
 
 UNION ALL
 SELECT 'view', nspname, name,
-    CASE relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || btrim(pg_get_viewdef(oid)), false
+    CASE relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END
+        || CASE WHEN relkind = 'v' AND reloptions IS NOT NULL THEN format('WITH (%s) ', (
+            SELECT string_agg(option, ', ' ORDER BY option) FROM unnest(reloptions) AS option)) ELSE '' END
+        || btrim(pg_get_viewdef(oid)), false
 FROM relation WHERE relkind IN ('v', 'm')
 
 UNION ALL
@@ -134,5 +156,18 @@ SELECT 'policy', r.nspname, format('%s.%I', r.name, p.polname),
             FROM unnest(p.polroles) AS role))
         || coalesce(' USING ' || pg_get_expr(p.polqual, p.polrelid), '')
         || coalesce(' WITH CHECK ' || pg_get_expr(p.polwithcheck, p.polrelid), ''),
-    false
+    r.relispartition
 FROM pg_policy p JOIN relation r ON r.oid = p.polrelid
+
+UNION ALL
+-- The rule that makes a view is the view.
+SELECT 'rule', r.nspname, format('%s.%I', r.name, w.rulename),
+    pg_get_ruledef(w.oid) || CASE w.ev_enabled
+        WHEN 'O' THEN '' WHEN 'D' THEN ' (disabled)' WHEN 'R' THEN ' (replica only)' ELSE ' (always)' END,
+    r.relispartition
+FROM pg_rewrite w JOIN owner r ON r.oid = w.ev_class
+WHERE w.rulename <> '_RETURN'
+
+UNION ALL
+SELECT 'statistics', n.nspname, format('%I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid), r.relispartition
+FROM pg_statistic_ext s JOIN namespace n ON n.oid = s.stxnamespace JOIN owner r ON r.oid = s.stxrelid

@@ -57,18 +57,29 @@ impl Checked {
 /// Every declared object, and what is there beyond them; ordered by kind and name.
 pub(crate) fn compare(expected: &Catalogue, actual: &Catalogue) -> Vec<Checked> {
     let schemas: BTreeSet<&str> = expected.values().map(|object| object.schema.as_str()).collect();
-    let ours = |object: &Object| !object.incidental && schemas.contains(object.schema.as_str());
+    pair(expected, actual, |object| !object.incidental && schemas.contains(object.schema.as_str()))
+}
 
+/// The objects in which two states of one database differ. Nothing is anybody else's here: the database is scratch.
+pub(crate) fn differences(expected: &Catalogue, actual: &Catalogue) -> Vec<Checked> {
+    let mut checked = pair(expected, actual, |_| true);
+    checked.retain(|object| !object.is_ok());
+    checked
+}
+
+fn pair(expected: &Catalogue, actual: &Catalogue, is_ours: impl Fn(&Object) -> bool) -> Vec<Checked> {
     let keys: BTreeSet<_> = expected.keys().chain(actual.keys()).collect();
     let check = |key: &(ObjectKind, String)| {
         let state = match (expected.get(key), actual.get(key)) {
-            (Some(expected), Some(actual)) if expected.definition == actual.definition => ObjectState::Ok,
+            (Some(expected), Some(actual)) if same(&expected.definition, &actual.definition) => {
+                ObjectState::Ok
+            }
             (Some(expected), Some(actual)) => ObjectState::Different {
                 expected: expected.definition.clone(),
                 actual: actual.definition.clone(),
             },
             (Some(expected), None) => ObjectState::Missing { expected: expected.definition.clone() },
-            (None, Some(actual)) if ours(actual) => {
+            (None, Some(actual)) if is_ours(actual) => {
                 ObjectState::Unexpected { actual: actual.definition.clone() }
             }
             (None, _) => return None,
@@ -76,6 +87,11 @@ pub(crate) fn compare(expected: &Catalogue, actual: &Catalogue) -> Vec<Checked> 
         Some(Checked { kind: key.0, name: key.1.clone(), state })
     };
     keys.into_iter().filter_map(check).collect()
+}
+
+/// Files are sent as they are, so the body of a function has the line ends of the checkout that it came from.
+fn same(expected: &str, actual: &str) -> bool {
+    expected == actual || expected.replace("\r\n", "\n") == actual.replace("\r\n", "\n")
 }
 
 #[cfg(test)]
@@ -119,5 +135,27 @@ mod tests {
         ]"#;
         let expect: String = expect.lines().map(str::trim).collect();
         assert_eq!(text, expect);
+    }
+
+    #[test]
+    fn line_ends_alone_are_no_difference() {
+        let check = |expected: &str, actual: &str, expect| {
+            assert_eq!(same(expected, actual), expect, "{expected:?} {actual:?}");
+        };
+        check("a\nb", "a\r\nb", true);
+        check("a\r\nb\n", "a\nb\r\n", true);
+        check("a\rb", "a\nb", false);
+        check("a\nb", "a\n\nb", false);
+    }
+
+    #[test]
+    fn in_a_scratch_database_everything_counts() {
+        let before = catalogue(&[]);
+        let after =
+            catalogue(&[(ObjectKind::Table, "public.t", "table"), (ObjectKind::Extension, "citext", "")]);
+        let states: Vec<_> = differences(&before, &after).into_iter().map(|checked| checked.name).collect();
+        assert_eq!(states, ["citext", "public.t"]);
+        assert!(compare(&before, &after).is_empty());
+        assert!(differences(&after, &after).is_empty());
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use db_core::{Phase, SqlState};
 
-use crate::transaction::Failure;
-use crate::{Direction, PlanError, PlannedStep, SourceError, Version};
+use crate::transaction::{Failure, FailureCause};
+use crate::{Blocker, Direction, HistoryTable, PlanError, PlannedStep, SeedError, SourceError, Version};
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -45,7 +45,58 @@ pub enum Error {
         after: i32,
     },
 
-    /// A migration failed and was rolled back; what ran before it stays.
+    /// The lease was gone: another runner may have begun, so what was under way was rolled back.
+    #[error(
+        "the migration lease was lost on the way: it was not renewed in time, and another runner may have begun; allow a \
+         longer time or give the migrator a watcher"
+    )]
+    LeaseLost,
+
+    /// Nothing can be written here. Nothing has run.
+    #[error("{}", read_only(*.is_standby))]
+    ReadOnly {
+        /// Whether the server is a standby; otherwise it is set to read only.
+        is_standby: bool,
+    },
+
+    /// A file runs without a transaction, and the lock is a lease. Nothing has run.
+    #[error(
+        "{file} runs without a transaction, which needs a session of its own: connect to the server directly and use \
+         the session lock instead of the lease"
+    )]
+    NeedsSession {
+        /// The file.
+        file: String,
+    },
+
+    /// An index was left unfinished by somebody, and another session still works on its table.
+    #[error(
+        "index {index} is not valid, and server process {pid} works on its table: it may still be building it"
+    )]
+    IndexInUse {
+        /// The index.
+        index: String,
+        /// The server process.
+        pid: i32,
+    },
+
+    /// The server said that an index is built, and it is not valid.
+    #[error("index {index} was built and is not valid or not there: somebody interfered")]
+    IndexInvalid {
+        /// The index.
+        index: String,
+    },
+
+    /// What is in the way of a repair.
+    #[error("migration {version} cannot be repaired: {reason}")]
+    Repair {
+        /// The version.
+        version: Version,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A migration failed. One that runs in a transaction was rolled back; what ran before it stays.
     #[error("{file}{} failed{}", colon(*.line), reason(.hint.as_deref()))]
     Failed {
         /// The file.
@@ -91,6 +142,10 @@ pub enum Error {
         /// What is wrong with the row.
         reason: String,
     },
+
+    /// Seeds are not in order, or one of them does more when it runs again. Nothing is left of it.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
 }
 
 /// The session that holds the migration lock.
@@ -112,8 +167,18 @@ impl Error {
         match self {
             Self::Failed { source, .. }
             | Self::Database { source, .. }
-            | Self::MayNotCreateDatabase { source, .. } => Some(source),
+            | Self::MayNotCreateDatabase { source, .. }
+            | Self::Seed(SeedError::FailsAgain { source, .. }) => Some(source),
             _ => None,
+        }
+    }
+
+    pub(crate) fn creating_history(table: &HistoryTable) -> impl FnOnce(db_core::Error) -> Self + use<> {
+        let table = table.to_string();
+        let hint = "; the role that migrates needs CREATE on the schema, or name another table";
+        move |source: db_core::Error| {
+            let hint = if source.sqlstate() == Some(SqlState::INSUFFICIENT_PRIVILEGE) { hint } else { "" };
+            Self::Database { doing: format!("create the history table {table}{hint}"), source }
         }
     }
 
@@ -125,14 +190,34 @@ impl Error {
 
 impl Failure {
     /// The failure with the file it belongs to.
-    pub(crate) fn into_error(self, step: &PlannedStep<'_>) -> Error {
-        let Self { line, source } = self;
+    pub(crate) fn into_error(self, step: &PlannedStep<'_>, blockers: &[Blocker]) -> Error {
+        self.in_file(step.file, step.version, step.direction, blockers)
+    }
+
+    /// The failure with the file it belongs to, which need not be a migration's.
+    pub(crate) fn in_file(
+        self,
+        file: &str,
+        version: &Version,
+        direction: Direction,
+        blockers: &[Blocker],
+    ) -> Error {
+        let source = match self.cause {
+            FailureCause::Runner(error) => return *error,
+            FailureCause::Database(source) => source,
+        };
+        let hint = match (source.sqlstate(), blockers) {
+            (Some(SqlState::LOCK_NOT_AVAILABLE), [blocker, ..]) => {
+                Some(format!("a table that it needs is in use by {blocker}; run again when that is over"))
+            }
+            _ => hint(&source).map(str::to_owned),
+        };
         Error::Failed {
-            file: step.file.to_owned(),
-            version: step.version.clone(),
-            direction: step.direction,
-            line,
-            hint: hint(&source).map(str::to_owned),
+            file: file.to_owned(),
+            version: version.clone(),
+            direction,
+            line: self.line,
+            hint,
             source,
         }
     }
@@ -147,10 +232,10 @@ fn hint(error: &db_core::Error) -> Option<&'static str> {
     }
     match error.sqlstate()? {
         SqlState::LOCK_NOT_AVAILABLE => Some(
-            "a table that it needs is in use; nothing was changed, run again or allow a longer lock_timeout",
+            "a table that it needs is in use; run again when that is over, or allow a longer lock_timeout",
         ),
         code if code.as_str() == "25001" => {
-            Some("this statement cannot run in a transaction, and every file runs in one")
+            Some("this statement cannot run in a transaction; say `-- no-transaction` at the top of the file")
         }
         _ => None,
     }
@@ -163,6 +248,14 @@ fn held_by(holder: Option<&Holder>) -> String {
     let user = user.as_deref().map(|user| format!(" of {user}")).unwrap_or_default();
     let application = if application.is_empty() { String::new() } else { format!(", {application:?}") };
     format!("; the lock is held by server process {pid}{user}{application}")
+}
+
+fn read_only(is_standby: bool) -> &'static str {
+    if is_standby {
+        "this server is a standby, which cannot be migrated: connect to the primary"
+    } else {
+        "this server is set to read only (default_transaction_read_only): connect to one that may be written"
+    }
 }
 
 fn colon(line: Option<u32>) -> String {

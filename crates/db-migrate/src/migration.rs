@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::source::{DOWN, Layout, half};
 use crate::{Script, SourceError, Version};
-
-/// How the name of a down file ends, in front of `.sql`.
-pub(crate) const DOWN: &str = "-down";
 
 /// One step of the schema: the way up, and mostly the way down.
 #[derive(Clone, Debug)]
@@ -26,14 +24,28 @@ impl Migration {
     /// A migration from values; `stem` is the file name without its ending, for example `001_users`.
     ///
     /// # Errors
-    /// A stem that is not a version, an underscore and a name; a statement that may not run in the runner's transaction.
+    /// A stem that is not a version, an underscore and a name; a statement that may not run.
     pub fn new(stem: &str, up: &str, down: Option<&str>) -> Result<Self, SourceError> {
-        let (file, down_file) = (format!("{stem}.sql"), format!("{stem}{DOWN}.sql"));
-        let (version, name) = split_stem(stem)
-            .filter(|(_, name)| !name.ends_with(DOWN))
-            .ok_or_else(|| SourceError::Name { file: file.clone() })?;
-        let up = parse(&file, up)?;
-        let down = down.map(|text| parse(&down_file, text)).transpose()?;
+        let (file, down_file) = Layout::Suffix.files(stem);
+        if stem.ends_with(DOWN) {
+            return Err(SourceError::Name { file });
+        }
+        let up = half(&file, up)?;
+        let down = down.map(|text| half(&down_file, text)).transpose()?;
+        Self::from_parts(stem, file, down_file, up, down)
+    }
+
+    /// From files that are read already, whatever their names.
+    pub(crate) fn from_parts(
+        stem: &str,
+        file: String,
+        down_file: String,
+        up: Script,
+        down: Option<Script>,
+    ) -> Result<Self, SourceError> {
+        let Some((version, name)) = split_stem(stem) else {
+            return Err(SourceError::Name { file });
+        };
         Ok(Self { version, name: name.to_owned(), file, down_file, up, down })
     }
 
@@ -49,7 +61,7 @@ impl Migration {
         &self.name
     }
 
-    /// Name of the file that goes up.
+    /// Name of the file that goes up; with its directory, if each migration has one.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -114,17 +126,9 @@ impl Migrations {
     }
 }
 
-/// `001_users` as its version and its name.
+/// `001_users` or `2023-01-02-030405_users` as its version and its name.
 pub(crate) fn split_stem(stem: &str) -> Option<(Version, &str)> {
     let (version, name) = stem.split_once('_')?;
     let version = version.parse().ok()?;
     (!name.is_empty()).then_some((version, name))
-}
-
-fn parse(file: &str, text: &str) -> Result<Script, SourceError> {
-    Script::parse(text).map_err(|(line, refusal)| SourceError::Refused {
-        file: file.to_owned(),
-        line,
-        refusal,
-    })
 }

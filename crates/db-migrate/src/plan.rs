@@ -1,20 +1,41 @@
 //! Which migrations run, in which order, or why none may. Pure: no database, no clock, no files; nothing is checked here
 //! that only the server knows.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::Serialize;
 
-use crate::{Migration, Migrations, Record, Script, Version};
+use crate::{Migration, Migrations, OutOfOrder, Phase, PlanError, Record, Script, Settings, Version};
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Goal {
     /// Apply pending migrations.
     Up(Steps),
+    /// Roll back what is newer than this version, then apply what is pending up to it. `0` rolls back everything.
+    To(Version),
     /// Roll back this many, the last applied first.
     Down(usize),
+    /// Roll back this many and apply them again.
+    Redo(usize),
     /// Roll back everything.
     Reset,
+}
+
+/// As it is called in the log.
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(Steps::All) => f.write_str("up"),
+            Self::Up(Steps::Count(count)) => write!(f, "up {count}"),
+            Self::To(version) => write!(f, "to {version}"),
+            Self::Down(count) => write!(f, "down {count}"),
+            Self::Redo(count) => write!(f, "redo {count}"),
+            Self::Reset => f.write_str("reset"),
+        }
+    }
 }
 
 /// How many migrations to apply. Complete: there is no third way.
@@ -56,6 +77,15 @@ pub struct PlannedStep<'a> {
     pub file: &'a str,
     /// Where it goes.
     pub direction: Direction,
+    /// The phase that the migration declares.
+    pub phase: Option<Phase>,
+    /// How many of its statements took effect in an earlier run.
+    pub done: usize,
+    /// Whether the statement after those was begun in an earlier run, and nobody saw its end.
+    pub in_doubt: bool,
+    /// The version as the history has it, which a renamed file may write differently.
+    #[serde(skip)]
+    pub(crate) key: Version,
     /// The migration that the file belongs to.
     #[serde(skip)]
     pub migration: &'a Migration,
@@ -64,96 +94,227 @@ pub struct PlannedStep<'a> {
     pub script: &'a Script,
 }
 
-/// Why nothing may run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A file is not what it was when it was applied.
-    #[error("{file} was changed after it was applied: restore it, or roll it back and apply it again")]
-    Changed {
-        /// The file.
-        file: String,
-    },
-    /// A file is older than one that is applied already.
-    #[error("{file} is out of order: {newest} is newer and applied already; give it a higher version")]
-    OutOfOrder {
-        /// The file that is late.
-        file: String,
-        /// The newest applied version, with its name.
-        newest: String,
-    },
-    /// What should be rolled back has no file.
-    #[error("{version}_{name} is applied, but its file is missing")]
-    MissingFile {
-        /// Its version.
-        version: Version,
-        /// Its name.
-        name: String,
-    },
-    /// What should be rolled back has no down file.
-    #[error("{file} cannot be rolled back: {expected} does not exist")]
-    MissingDown {
-        /// The up file.
-        file: String,
-        /// The down file that is expected.
-        expected: String,
-    },
-}
-
-/// Decides what runs.
+/// Decides what runs. Of the settings, `phase` and `out_of_order` count.
 ///
 /// # Errors
-/// Up: a changed or late file. Down and reset: a migration in reach without its file or its down file. A changed file
-/// does not stop the way down, since going down and up again is how a change is applied.
-pub fn plan<'a>(history: &[Record], available: &'a Migrations, goal: Goal) -> Result<Plan<'a>, PlanError> {
+/// Up: a changed or late file, or one that is applied and missing although newer files are there (when the newest are
+/// missing, an older program looks at a newer schema, and there is nothing for it to do). Down: a migration in reach
+/// without its file or its down file. A changed file does not stop the way down, since down and up again is how a
+/// change is applied. Both: a file that an earlier run left half done, unless it goes the same way.
+pub fn plan<'a>(
+    history: &[Record],
+    available: &'a Migrations,
+    goal: &Goal,
+    settings: &Settings,
+) -> Result<Plan<'a>, PlanError> {
+    let planner = Planner { applied: applied(history), history, available, settings };
     let steps = match goal {
-        Goal::Up(Steps::All) => up(history, available, usize::MAX),
-        Goal::Up(Steps::Count(count)) => up(history, available, count),
-        Goal::Down(count) => down(history, available, count),
-        Goal::Reset => down(history, available, usize::MAX),
+        Goal::Up(Steps::All) => planner.up(usize::MAX, None),
+        Goal::Up(Steps::Count(count)) => planner.up(*count, None),
+        Goal::To(version) => planner.to(version),
+        Goal::Down(count) => planner.down(*count),
+        Goal::Redo(count) => planner.redo(*count),
+        Goal::Reset => planner.down(usize::MAX),
     }?;
     Ok(Plan { steps })
 }
 
-fn up<'a>(
-    history: &[Record],
+struct Planner<'a, 'h> {
+    history: &'h [Record],
+    /// In the order of application.
+    applied: Vec<&'h Record>,
     available: &'a Migrations,
-    count: usize,
-) -> Result<Vec<PlannedStep<'a>>, PlanError> {
-    let applied = applied(history);
-    for migration in available.iter() {
-        let record = applied.iter().find(|record| record.version == *migration.version());
-        if record.is_some_and(|record| record.checksum != *migration.up().checksum()) {
-            return Err(PlanError::Changed { file: migration.file().to_owned() });
-        }
-    }
-    let is_pending =
-        |migration: &&Migration| applied.iter().all(|record| record.version != *migration.version());
-    let pending = || available.iter().filter(is_pending);
-
-    let newest = applied.iter().max_by_key(|record| &record.version);
-    if let (Some(newest), Some(first)) = (newest, pending().next())
-        && *first.version() < newest.version
-    {
-        let newest = format!("{}_{}", newest.version, newest.name);
-        return Err(PlanError::OutOfOrder { file: first.file().to_owned(), newest });
-    }
-    Ok(pending().take(count).map(PlannedStep::up).collect())
+    settings: &'h Settings,
 }
 
-fn down<'a>(
-    history: &[Record],
-    available: &'a Migrations,
-    count: usize,
-) -> Result<Vec<PlannedStep<'a>>, PlanError> {
-    let undo = |record: &&Record| {
-        let Some(migration) = available.find(&record.version) else {
-            let (version, name) = (record.version.clone(), record.name.clone());
-            return Err(PlanError::MissingFile { version, name });
+impl<'a> Planner<'a, '_> {
+    /// Pending migrations, up to a version if one is given.
+    fn up(&self, count: usize, limit: Option<&Version>) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        self.refuse_half(Direction::Down, |_| true)?;
+        self.pending(count, limit)
+    }
+
+    fn pending(&self, count: usize, limit: Option<&Version>) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        self.check_files()?;
+        let applied: BTreeMap<&Version, &Record> =
+            self.applied.iter().map(|record| (&record.version, *record)).collect();
+        let is_pending = |migration: &&Migration| !applied.contains_key(migration.version());
+        let pending: Vec<&Migration> = self.available.iter().filter(is_pending).collect();
+        for migration in &pending {
+            self.check_order(migration)?;
+        }
+        self.check_phases(&pending)?;
+        let is_asked_for = |migration: &&&Migration| {
+            let in_phase = self.settings.phase.is_none_or(|phase| phase_of(migration) == Some(phase));
+            in_phase && limit.is_none_or(|limit| migration.version() <= limit)
         };
-        PlannedStep::down(migration)
+        let steps = pending.iter().filter(is_asked_for).take(count);
+        steps.map(|migration| self.step(migration, Direction::Up)).collect()
+    }
+
+    fn down(&self, count: usize) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        self.refuse_half(Direction::Up, |_| true)?;
+        self.undo(self.applied.iter().rev().take(count).copied())
+    }
+
+    fn to(&self, version: &Version) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        let is_known = self.available.find(version).is_some()
+            || self.applied.iter().any(|record| record.version == *version)
+            || version.is_zero();
+        if !is_known {
+            return Err(PlanError::UnknownVersion { version: version.clone() });
+        }
+        let newer = self.applied.iter().rev().filter(|record| record.version > *version).copied();
+        let mut steps = self.undo(newer)?;
+        // What is half applied beyond it would stay, as nothing says how to undo it.
+        self.refuse_half(Direction::Up, |record| !steps.is_empty() || record.version > *version)?;
+        self.refuse_half(Direction::Down, |record| record.version <= *version)?;
+        // What is rolled back first is in nobody's way afterwards.
+        let applied = self.applied.iter().filter(|record| record.version <= *version).copied().collect();
+        steps.extend(Planner { applied, ..*self }.pending(usize::MAX, Some(version))?);
+        Ok(steps)
+    }
+
+    fn redo(&self, count: usize) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        let mut steps = self.down(count)?;
+        let again: Vec<_> =
+            steps.iter().rev().map(|step| PlannedStep::fresh(step.migration, Direction::Up)).collect();
+        steps.extend(again.into_iter().map(|step| PlannedStep { key: self.key(step.version), ..step }));
+        Ok(steps)
+    }
+
+    fn undo<'h>(&self, records: impl Iterator<Item = &'h Record>) -> Result<Vec<PlannedStep<'a>>, PlanError> {
+        let undo = |record: &Record| {
+            let Some(migration) = self.available.find(&record.version) else {
+                return Err(missing(record));
+            };
+            self.step(migration, Direction::Down)
+        };
+        records.map(undo).collect()
+    }
+
+    /// A file as it runs now: from its beginning, or from where an earlier run left it.
+    fn step(&self, migration: &'a Migration, direction: Direction) -> Result<PlannedStep<'a>, PlanError> {
+        if direction == Direction::Down && migration.down().is_none() {
+            let (file, expected) = (migration.file().to_owned(), migration.down_file().to_owned());
+            return Err(PlanError::MissingDown { file, expected });
+        }
+        let mut step = PlannedStep::fresh(migration, direction);
+        step.key = self.key(step.version);
+        let record = self.history.iter().find(|record| record.version == *step.version);
+        if let Some(record) = record.filter(|record| record.half() == Some(direction)) {
+            let begun = record.attempted;
+            let is_same = step.script.directives().no_transaction
+                && begun <= step.script.statements().len()
+                && record.prefix.as_ref() == Some(&step.script.loose_checksum_of_first(begun));
+            if !is_same {
+                return Err(PlanError::EditedWhatRan { file: step.file.to_owned(), done: begun });
+            }
+            (step.done, step.in_doubt) = (record.statement, begun > record.statement);
+        }
+        Ok(step)
+    }
+
+    fn key(&self, version: &Version) -> Version {
+        let record = self.history.iter().find(|record| record.version == *version);
+        record.map_or_else(|| version.clone(), |record| record.version.clone())
+    }
+
+    /// What was left half done on the other way must be finished first.
+    fn refuse_half(
+        &self,
+        direction: Direction,
+        is_concerned: impl Fn(&Record) -> bool,
+    ) -> Result<(), PlanError> {
+        let is_half = |record: &&Record| record.half() == Some(direction) && is_concerned(record);
+        let Some(record) = self.history.iter().find(is_half) else {
+            return Ok(());
+        };
+        let Some(migration) = self.available.find(&record.version) else {
+            return Err(missing(record));
+        };
+        let file = if direction == Direction::Up { migration.file() } else { migration.down_file() };
+        Err(PlanError::Half { file: file.to_owned(), direction, done: record.statement })
+    }
+
+    /// What is applied must have its file as it was, and what is half applied must have one at all.
+    fn check_files(&self) -> Result<(), PlanError> {
+        let newest = self.available.iter().next_back().map(Migration::version);
+        let half = self.history.iter().filter(|record| record.half() == Some(Direction::Up));
+        for record in self.applied.iter().copied().chain(half) {
+            match self.available.find(&record.version) {
+                None if newest.is_some_and(|newest| record.version < *newest) => return Err(missing(record)),
+                None => {}
+                // Of that one only the part that ran must be as it was.
+                Some(_) if record.half() == Some(Direction::Up) => {}
+                Some(migration) if record.checksum != *migration.up().checksum() => {
+                    let only_comments = record.loose_checksum == *migration.up().loose_checksum();
+                    return Err(PlanError::Changed { file: migration.file().to_owned(), only_comments });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A file may not be older than one that is applied, unless it belongs to a later phase than that one.
+    fn check_order(&self, migration: &Migration) -> Result<(), PlanError> {
+        let is_allowed = self.settings.out_of_order == OutOfOrder::Allow
+            // Half of it is there already.
+            || self.history.iter().any(|record| record.version == *migration.version() && record.half().is_some());
+        match late_for(migration, &self.applied) {
+            Some(newest) if !is_allowed => {
+                let newest = format!("{}_{}", newest.version, newest.name);
+                Err(PlanError::OutOfOrder { file: migration.file().to_owned(), newest })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// With one phase asked for, nothing that must come before it may be left out.
+    fn check_phases(&self, pending: &[&Migration]) -> Result<(), PlanError> {
+        let Some(phase) = self.settings.phase else {
+            return Ok(());
+        };
+        let last = pending.iter().rposition(|migration| phase_of(migration) == Some(phase));
+        let Some(last) = last else {
+            return Ok(());
+        };
+        for (index, migration) in pending[..last].iter().enumerate() {
+            let later = pending[index..].iter().find(|later| phase_of(later) == Some(phase));
+            let (file, later) =
+                (migration.file().to_owned(), later.map_or("", |later| later.file()).to_owned());
+            match phase_of(migration) {
+                None => return Err(PlanError::NoPhase { file, later }),
+                Some(other) if other < phase => return Err(PlanError::EarlierPhase { file, later }),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest that is applied and for which a migration is late, unless it declares that it may be.
+pub(crate) fn late_for<'h>(migration: &Migration, applied: &[&'h Record]) -> Option<&'h Record> {
+    let is_newer = |record: &&Record| {
+        record.version > *migration.version() && rank(record.phase) >= rank(phase_of(migration))
     };
-    applied(history).iter().rev().take(count).map(undo).collect()
+    let is_allowed = migration.up().directives().out_of_order;
+    let newer = applied.iter().copied().filter(|record| !is_allowed && is_newer(record));
+    newer.max_by_key(|record| &record.version)
+}
+
+fn missing(record: &Record) -> PlanError {
+    PlanError::MissingFile { version: record.version.clone(), name: record.name.clone() }
+}
+
+fn phase_of(migration: &Migration) -> Option<Phase> {
+    migration.up().directives().phase
+}
+
+/// A file without a phase is taken for one that others build upon.
+fn rank(phase: Option<Phase>) -> Phase {
+    phase.unwrap_or(Phase::Expand)
 }
 
 /// What is applied now, in the order of application.
@@ -164,21 +325,24 @@ pub(crate) fn applied(history: &[Record]) -> Vec<&Record> {
 }
 
 impl<'a> PlannedStep<'a> {
-    fn up(migration: &'a Migration) -> Self {
-        Self::new(migration, Direction::Up, migration.file(), migration.up())
-    }
-
-    fn down(migration: &'a Migration) -> Result<Self, PlanError> {
-        let file = migration.down_file();
-        let Some(script) = migration.down() else {
-            let (file, expected) = (migration.file().to_owned(), file.to_owned());
-            return Err(PlanError::MissingDown { file, expected });
+    /// The file from its beginning. Going down, the migration must have a down file.
+    fn fresh(migration: &'a Migration, direction: Direction) -> Self {
+        let (file, script) = match (direction, migration.down()) {
+            (Direction::Down, Some(down)) => (migration.down_file(), down),
+            _ => (migration.file(), migration.up()),
         };
-        Ok(Self::new(migration, Direction::Down, file, script))
-    }
-
-    fn new(migration: &'a Migration, direction: Direction, file: &'a str, script: &'a Script) -> Self {
-        Self { version: migration.version(), name: migration.name(), file, direction, migration, script }
+        Self {
+            version: migration.version(),
+            name: migration.name(),
+            file,
+            direction,
+            phase: phase_of(migration),
+            done: 0,
+            in_doubt: false,
+            key: migration.version().clone(),
+            migration,
+            script,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Direction, Error, Holder, Version};
+use crate::{Blocker, Direction, Error, Holder, Version};
 
 /// Receives events. Every method does nothing unless it is overridden. Called on the runner's task; must not block.
 pub trait Progress: Send + Sync {
@@ -14,8 +14,61 @@ pub trait Progress: Send + Sync {
     fn applied(&self, _event: &Finished<'_>) {}
     /// A migration was rolled back by its down file, and that was committed.
     fn rolled_back(&self, _event: &Finished<'_>) {}
-    /// A file failed and left nothing.
+    /// A seed file ran and was committed.
+    fn seeded(&self, _event: &Finished<'_>) {}
+    /// A file failed. One that runs in a transaction left nothing.
     fn failed(&self, _event: &Failed<'_>) {}
+    /// Somebody holds what the running statement needs; told again and again while it lasts. Needs a
+    /// [watcher](crate::Migrator::watcher).
+    fn blocked(&self, _event: &Blocked<'_>) {}
+    /// A file gave way to those who use its tables, and is begun anew after a pause.
+    fn retrying(&self, _event: &Retrying<'_>) {}
+    /// An index is being built; told again and again while it lasts. Needs a [watcher](crate::Migrator::watcher).
+    fn building_index(&self, _event: &IndexBuild<'_>) {}
+}
+
+/// Somebody holds what the running statement needs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Blocked<'a> {
+    /// Who it is.
+    pub blockers: &'a [Blocker],
+    /// How long the file runs or waits already.
+    pub waited: Duration,
+}
+
+/// A file is begun anew.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Retrying<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// The attempt that comes next, from 2.
+    pub attempt: u32,
+    /// The pause before it.
+    pub pause: Duration,
+    /// How long it is tried at most from now on.
+    pub left: Duration,
+    /// Who was in the way, if that was seen.
+    pub blockers: &'a [Blocker],
+}
+
+/// An index is being built, by the server's own count.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct IndexBuild<'a> {
+    /// The index, once it has a name.
+    pub index: Option<&'a str>,
+    /// Its table.
+    pub table: Option<&'a str>,
+    /// What the server does for it now, in its words.
+    pub phase: &'a str,
+    /// How much of this phase is done: blocks, rows, or transactions that it waited for.
+    pub done: u64,
+    /// How much this phase has in all; zero when it counts nothing.
+    pub total: u64,
+    /// How long the statement runs.
+    pub running: Duration,
 }
 
 /// Another runner is at work.

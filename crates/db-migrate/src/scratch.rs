@@ -1,4 +1,5 @@
-//! A database that exists for one verification. Its removal does not depend on the verification's success.
+//! A database that exists for one replay. Its removal does not depend on the replay's success. What runs in it is not
+//! decided here.
 
 use std::future::Future;
 use std::time::Duration;

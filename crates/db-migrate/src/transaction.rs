@@ -1,59 +1,162 @@
-//! A script in a transaction: opened with its limits, told where it failed, with the session as it was before. What else
-//! belongs into the transaction, and whether it commits, is the caller's to say.
+//! A file in one transaction, with its limits and what else belongs into it. Whether it runs again, and what is told of
+//! it, is the runner's to say.
 
 use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
-use db_core::{Executor as _, Phase, Query};
-use futures_util::StreamExt as _;
+use db_core::{Cause, Executor as _, Phase, Signal, SqlState};
+use futures_util::future::join;
+use tokio_postgres::Client;
 use tokio_postgres::error::ErrorPosition;
-use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::{Script, Settings};
+use crate::lock::Fence;
+use crate::message::{self, Answer, Broken};
+use crate::session::{Limits, SessionState};
+use crate::{Error, Script};
 
-/// Runs scripts one after the other. Dropped in the middle of one, it sends a ROLLBACK after it.
-pub(crate) struct Transactions<'a> {
-    client: &'a Client,
-    session: SessionState,
-    open: bool,
-}
-
-/// A script failed.
+/// A file failed.
+#[derive(Debug)]
 pub(crate) struct Failure {
     /// The line of the statement, unless it belongs to none.
     pub(crate) line: Option<u32>,
-    /// What the server said.
-    pub(crate) source: db_core::Error,
+    /// How many statements were through before it.
+    pub(crate) completed: usize,
+    /// The place in the message as the server counts: characters, from 1.
+    position: Option<u32>,
+    /// Whether the row in the history says already how far the file came, so that only the log is to be told.
+    pub(crate) keeps_row: bool,
+    pub(crate) cause: FailureCause,
+}
+
+/// Why a file failed.
+#[derive(Debug)]
+pub(crate) enum FailureCause {
+    Database(db_core::Error),
+    /// The runner may not go on at all.
+    Runner(Box<Error>),
 }
 
 impl From<db_core::Error> for Failure {
     fn from(source: db_core::Error) -> Self {
-        Self { line: None, source }
+        Self {
+            line: None,
+            completed: 0,
+            position: None,
+            keeps_row: false,
+            cause: FailureCause::Database(source),
+        }
     }
 }
 
-impl<'a> Transactions<'a> {
-    /// Remembers the session as it is now; every script begins with it.
-    pub(crate) async fn new(client: &'a Client) -> db_core::Result<Self> {
-        let session = SessionState::capture(client).await?;
-        Ok(Self { client, session, open: false })
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        let position = broken.error.as_db_error().and_then(|error| match error.position() {
+            Some(ErrorPosition::Original(position)) => Some(*position),
+            _ => None,
+        });
+        let completed = broken.completed;
+        Self {
+            line: None,
+            completed,
+            position,
+            keeps_row: false,
+            cause: FailureCause::Database(broken.into()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            line: None,
+            completed: 0,
+            position: None,
+            keeps_row: false,
+            cause: FailureCause::Runner(Box::new(error)),
+        }
+    }
+}
+
+/// A transaction that is open. Dropped without its end, it sends a ROLLBACK behind whatever runs.
+pub(crate) struct Transaction<'a> {
+    client: &'a Client,
+    open: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) async fn begin(client: &'a Client, limits: &Limits) -> db_core::Result<Transaction<'a>> {
+        let transaction = Self { client, open: true };
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", limits.set_local());
+        client.batch(&begin).await?;
+        Ok(transaction)
     }
 
-    /// Runs a script and leaves its transaction open.
-    pub(crate) async fn run(&mut self, script: &Script, settings: &Settings) -> Result<(), Failure> {
-        self.open = true;
-        self.client.batch(&begin(settings)).await?;
-        execute(self.client, script).await?;
-        // Within the transaction, so that a rollback restores the session as well, and the history is written by the role
-        // that connected.
-        self.session.restore(self.client).await?;
-        Ok(())
+    /// Opens one for a file. Behind a pooler the settings to return to are those of the session that this transaction is in,
+    /// so they come with it.
+    pub(crate) async fn begin_under(
+        client: &'a Client,
+        limits: &Limits,
+        fence: &Fence,
+    ) -> db_core::Result<(Transaction<'a>, Option<SessionState>)> {
+        match fence {
+            Fence::Process(_) => Ok((Self::begin(client, limits).await?, None)),
+            Fence::Lease { .. } => {
+                let transaction = Self::begin_plain(client).await?;
+                let own = SessionState::capture(client).await?;
+                client.batch(&limits.set_local()).await?;
+                Ok((transaction, Some(own)))
+            }
+        }
     }
 
-    /// Commits.
-    pub(crate) async fn commit(&mut self) -> db_core::Result<()> {
+    /// Opens one under the limits of the session.
+    pub(crate) async fn begin_plain(client: &'a Client) -> db_core::Result<Transaction<'a>> {
+        let transaction = Self { client, open: true };
+        client.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        Ok(transaction)
+    }
+
+    /// Runs a script, and behind it what keeps record of it. Both are sent at once: the second fails with the first.
+    pub(crate) async fn run(&self, script: &Script, record: &str, fence: &Fence) -> Result<(), Failure> {
+        let (ran, recorded) =
+            join(message::send(self.client, script.sql()), self.record(record, fence)).await;
+        ran.map_err(|broken| Failure::from(broken).in_script(script))?;
+        recorded.map_err(|failure| failure.after(script))
+    }
+
+    /// Runs a script that nobody keeps record of.
+    pub(crate) async fn run_unrecorded(&self, script: &Script) -> Result<(), Failure> {
+        let ran = message::send(self.client, script.sql()).await;
+        ran.map(drop).map_err(|broken| Failure::from(broken).in_script(script))
+    }
+
+    /// Runs one statement, and behind it what keeps record of it.
+    pub(crate) async fn run_one(&self, sql: &str, record: &str, fence: &Fence) -> Result<(), Failure> {
+        let (ran, recorded) = join(message::send(self.client, sql), self.record(record, fence)).await;
+        ran?;
+        recorded
+    }
+
+    /// Keeps record, under the lock.
+    pub(crate) async fn record(&self, record: &str, fence: &Fence) -> Result<(), Failure> {
+        let answers = message::send(self.client, &fence.around(record)).await?;
+        check_record(&answers, fence)
+    }
+
+    /// Keeps record in a transaction of its own, under the lock: all of it or nothing.
+    pub(crate) async fn record_alone(client: &'a Client, record: &str, fence: &Fence) -> Result<(), Failure> {
+        let transaction = Self::begin_plain(client).await?;
+        match transaction.record(record, fence).await {
+            Ok(()) => Ok(transaction.commit().await?),
+            Err(failure) => {
+                transaction.rollback().await;
+                Err(failure)
+            }
+        }
+    }
+
+    pub(crate) async fn commit(mut self) -> db_core::Result<()> {
         let committed = self.client.batch_execute("COMMIT").await;
         committed.map_err(|error| db_core::Error::from_driver(&error, Phase::Commit))?;
         self.open = false;
@@ -61,14 +164,14 @@ impl<'a> Transactions<'a> {
     }
 
     /// Rolls back. Fails only with the connection, and then the server does it.
-    pub(crate) async fn rollback(&mut self) {
+    pub(crate) async fn rollback(mut self) {
         if self.client.batch("ROLLBACK").await.is_ok() {
             self.open = false;
         }
     }
 }
 
-impl Drop for Transactions<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
             send(self.client, "ROLLBACK");
@@ -76,79 +179,64 @@ impl Drop for Transactions<'_> {
     }
 }
 
+impl Failure {
+    /// The failure of a message that is a whole script.
+    fn in_script(mut self, script: &Script) -> Self {
+        self.line = match self.position.take() {
+            Some(position) => Some(script.line_at(position)),
+            None => script.line_of_statement(self.completed),
+        };
+        self
+    }
+
+    /// The failure of a message that is one statement of a script.
+    pub(crate) fn in_statement(mut self, script: &Script, index: usize) -> Self {
+        if let Some(statement) = script.statements().get(index) {
+            let position = self.position.take();
+            self.line = Some(position.map_or(statement.line, |place| script.line_within(statement, place)));
+        }
+        self.completed = index;
+        self
+    }
+
+    /// The failure of what comes when all statements are through.
+    pub(crate) fn after(mut self, script: &Script) -> Self {
+        (self.line, self.completed) = (None, script.statements().len());
+        self
+    }
+
+    /// The failure of what was done around the statements.
+    pub(crate) fn keeping_row(mut self, completed: usize) -> Self {
+        (self.keeps_row, self.completed) = (true, completed);
+        self
+    }
+
+    /// Whether others use what it needs, so that it may well succeed a little later. Nothing of it took effect.
+    pub(crate) fn is_busy(&self) -> bool {
+        let FailureCause::Database(error) = &self.cause else {
+            return false;
+        };
+        // The statement was through; what failed came behind it.
+        if self.keeps_row {
+            return false;
+        }
+        let code = error.sqlstate();
+        error.phase() != Phase::Commit
+            && (code == Some(SqlState::LOCK_NOT_AVAILABLE) || code == Some(SqlState::DEADLOCK_DETECTED))
+    }
+}
+
+/// The history must have had a row to change, and the lock must be ours in this very transaction.
+pub(crate) fn check_record(answers: &[Answer], fence: &Fence) -> Result<(), Failure> {
+    if answers.last().is_none_or(|record| record.value.is_none()) {
+        let signal = Signal::new(Cause::UnexpectedResult, Phase::Execute);
+        return Err(db_core::Error::new(signal, "its row in the history is gone").into());
+    }
+    Ok(fence.check(answers)?)
+}
+
 /// Sends statements without waiting for the answer, for use in `drop`: the driver queues them at the first poll and
 /// reads the answers away.
 pub(crate) fn send(client: &Client, sql: &str) {
     let _ = pin!(client.batch_execute(sql)).poll(&mut Context::from_waker(Waker::noop()));
-}
-
-fn begin(settings: &Settings) -> String {
-    let Settings { table: _, lock_wait: _, lock_poll: _, lock_timeout, statement_timeout } = settings;
-    // The statements were told apart under standard_conforming_strings. transaction_timeout is known from
-    // PostgreSQL 17 on.
-    format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-         SET LOCAL standard_conforming_strings = on;
-         SET LOCAL lock_timeout = {};
-         SET LOCAL statement_timeout = {};
-         SET LOCAL idle_in_transaction_session_timeout = 0;
-         SELECT pg_catalog.set_config('transaction_timeout', '0', true)
-         WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL",
-        as_setting(*lock_timeout),
-        as_setting(*statement_timeout)
-    )
-}
-
-/// Milliseconds, as the server counts them; only a zero becomes zero, which is no limit.
-fn as_setting(limit: Duration) -> i32 {
-    let millis = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    if limit.is_zero() { 0 } else { millis.max(1) }
-}
-
-/// Sends the whole script as one message; each completed statement is answered, so the failed one is known.
-async fn execute(client: &Client, script: &Script) -> Result<(), Failure> {
-    let mut completed = 0;
-    let error = match client.simple_query_raw(script.sql()).await {
-        Err(error) => error,
-        Ok(stream) => {
-            let mut messages = pin!(stream);
-            loop {
-                match messages.next().await {
-                    None => return Ok(()),
-                    Some(Ok(SimpleQueryMessage::CommandComplete(_))) => completed += 1,
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => break error,
-                }
-            }
-        }
-    };
-    let line = error.as_db_error().and_then(|error| match error.position() {
-        Some(ErrorPosition::Original(position)) => Some(script.line_at(*position)),
-        _ => script.line_of_statement(completed),
-    });
-    Err(Failure { line, source: db_core::Error::from_driver(&error, Phase::Execute).without_parameters() })
-}
-
-/// What the session had set: a script may SET what it likes, and dumps made by `pg_dump` do.
-struct SessionState {
-    names: Vec<String>,
-    values: Vec<String>,
-}
-
-impl SessionState {
-    async fn capture(client: &Client) -> db_core::Result<Self> {
-        let sql = "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
-                   UNION ALL SELECT 'role', pg_catalog.current_setting('role')";
-        let settings: Vec<(String, String)> = Query::query(client, sql, &[]).await?;
-        let (names, values) = settings.into_iter().unzip();
-        Ok(Self { names, values })
-    }
-
-    async fn restore(&self, client: &Client) -> db_core::Result<()> {
-        client.batch("RESET SESSION AUTHORIZATION; RESET ALL").await?;
-        let sql = "SELECT pg_catalog.count(pg_catalog.set_config(name, value, false))
-                   FROM unnest($1::text[], $2::text[]) AS setting (name, value)";
-        client.one::<i64>(sql, &[&self.names, &self.values]).await?;
-        Ok(())
-    }
 }

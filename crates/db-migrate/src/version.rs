@@ -7,7 +7,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// A version: digits of any length, compared as a number and shown as written, so `001` equals `1`.
+/// A version: digits of any length, compared as a number and shown as written, so `001` equals `1`. Dashes between the
+/// digits are accepted and dropped: `2023-01-02-030405` is `20230102030405`.
 #[derive(Clone)]
 pub struct Version(String);
 
@@ -17,10 +18,15 @@ pub struct Version(String);
 pub struct InvalidVersion(String);
 
 impl Version {
-    /// As written.
+    /// As written, but without dashes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is in front of every other version.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.significant().is_empty()
     }
 
     fn significant(&self) -> &str {
@@ -32,10 +38,11 @@ impl FromStr for Version {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !text.split('-').all(is_number) {
             return Err(InvalidVersion(text.to_owned()));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.replace('-', "")))
     }
 }
 
@@ -101,12 +108,13 @@ mod tests {
         check("0", "000", Ordering::Equal);
         check("010", "9", Ordering::Greater);
         check("99999999999999999999999", "100000000000000000000000", Ordering::Less);
+        check("2023-01-02-030405", "20230102030405", Ordering::Equal);
         check("20260101120000123456", "20260101120000123457", Ordering::Less);
     }
 
     #[test]
     fn only_digits_are_a_version() {
-        for bad in ["", "1a", "-1", "1.2", " 1", "١"] {
+        for bad in ["", "1a", "-1", "1-", "1--2", "-", "1.2", " 1", "١"] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
     }

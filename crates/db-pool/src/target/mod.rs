@@ -165,6 +165,14 @@ impl Target {
         self
     }
 
+    /// The same with the credentials of another target, for two ways to one server.
+    #[must_use]
+    pub fn with_credentials_of(mut self, other: &Self) -> Self {
+        self.credentials = Arc::clone(&other.credentials);
+        self.has_password = other.has_password;
+        self
+    }
+
     /// The same with other settings of TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: Tls) -> Self {

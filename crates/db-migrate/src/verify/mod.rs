@@ -1,18 +1,21 @@
 //! Whether the database is what its migrations say: they are replayed elsewhere and the catalogues compared. It says
 //! nothing about the data.
 
+pub(crate) mod data;
+pub(crate) mod replay;
+pub(crate) mod roundtrip;
+
 use std::time::{Duration, Instant};
 
-use db_core::Query as _;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use self::replay::Replay;
 use crate::catalogue::{Catalogue, Snapshot};
 use crate::compare::compare;
 use crate::history::{self, as_millis};
 use crate::plan::applied;
 use crate::scratch::Scratch;
-use crate::transaction::{Failure, Transactions};
 use crate::{Checked, Connect, Direction, Error, Migration, Migrations, Record, Result, Settings, Version};
 
 /// What a verification found.
@@ -62,12 +65,11 @@ impl Verification {
 }
 
 pub(crate) async fn verify(
-    client: &mut Client,
+    client: &Client,
     connect: &impl Connect,
     migrations: &Migrations,
     settings: &Settings,
 ) -> Result<Verification> {
-    let client = &*client;
     let began = Instant::now();
     let (records, actual) = read(client, settings).await?;
     let (steps, files) = pair(&applied(&records), migrations);
@@ -75,7 +77,7 @@ pub(crate) async fn verify(
     let replayable = !steps.is_empty() && files.iter().all(|file| file.state != FileState::Missing);
     let objects = if replayable {
         let scratch = Scratch::create(client).await?;
-        let expected = replay(client, connect, scratch.name(), &steps, settings).await;
+        let expected = declared(client, connect, scratch.name(), &steps, settings).await;
         scratch.remove().await;
         compare(&expected?, &actual)
     } else {
@@ -111,46 +113,17 @@ fn pair<'a>(applied: &[&Record], migrations: &'a Migrations) -> (Vec<&'a Migrati
     (steps, drift)
 }
 
-async fn replay(
+/// What the migrations declare, by doing it.
+async fn declared(
     client: &Client,
     connect: &impl Connect,
     database: &str,
     steps: &[&Migration],
     settings: &Settings,
 ) -> Result<Catalogue> {
-    let failed = || Error::doing(format!("prepare the scratch database {database}"));
-    // The database may have a search_path of its own, which a new one has not.
-    let search_path: String = client
-        .one("SELECT pg_catalog.current_setting('search_path')", &[])
-        .await
-        .map_err(Error::doing("read the session's settings"))?;
-    let scratch = connect.connect(database).await.map_err(failed())?;
-    let set = "SELECT pg_catalog.set_config('search_path', $1, false)";
-    scratch.one::<String>(set, &[&search_path]).await.map_err(failed())?;
-
-    let mut work = Transactions::new(&scratch).await.map_err(failed())?;
+    let replay = Replay::begin(client, connect, database, settings).await?;
     for migration in steps {
-        let replayed = async {
-            work.run(migration.up(), settings).await?;
-            Ok(work.commit().await?)
-        };
-        replayed.await.map_err(|failure| replay_error(migration, failure))?;
+        replay.run(migration, Direction::Up).await?;
     }
-    let failed = || Error::doing("read the catalogue of the replay");
-    let snapshot = Snapshot::begin(&scratch).await.map_err(failed())?;
-    let catalogue = snapshot.catalogue(&settings.table).await.map_err(failed())?;
-    snapshot.end().await.map_err(failed())?;
-    Ok(catalogue)
-}
-
-fn replay_error(migration: &Migration, Failure { line, source }: Failure) -> Error {
-    let hint = "it was replayed in an empty scratch database, which has only what migrations create";
-    Error::Failed {
-        file: migration.file().to_owned(),
-        version: migration.version().clone(),
-        direction: Direction::Up,
-        line,
-        hint: Some(hint.to_owned()),
-        source,
-    }
+    replay.catalogue().await
 }

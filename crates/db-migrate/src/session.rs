@@ -1,0 +1,136 @@
+//! The session that migrations run in: its limits, and its settings, which every file finds as they were.
+
+use std::time::Duration;
+
+use db_core::Executor as _;
+use tokio_postgres::Client;
+
+use crate::history::literal;
+use crate::transaction::send;
+use crate::{Directives, Settings, ask};
+
+/// The limits of one file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) lock_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+}
+
+impl Limits {
+    pub(crate) fn new(directives: &Directives, settings: &Settings) -> Self {
+        Self {
+            lock_timeout: directives.lock_timeout.unwrap_or(settings.lock_timeout),
+            statement_timeout: directives.statement_timeout.unwrap_or(settings.statement_timeout),
+        }
+    }
+
+    /// For the transaction that is open.
+    pub(crate) fn set_local(&self) -> String {
+        self.sql(true)
+    }
+
+    /// For the session.
+    pub(crate) fn set(&self) -> String {
+        self.sql(false)
+    }
+
+    /// Statements are told apart under `standard_conforming_strings`. `transaction_timeout` is known from PostgreSQL 17 on.
+    fn sql(&self, is_local: bool) -> String {
+        let set = if is_local { "SET LOCAL" } else { "SET" };
+        format!(
+            "{set} standard_conforming_strings = on;
+             {set} lock_timeout = {};
+             {set} statement_timeout = {};
+             {set} idle_in_transaction_session_timeout = 0;
+             SELECT pg_catalog.set_config('transaction_timeout', '0', {is_local})
+             WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL",
+            as_setting(self.lock_timeout),
+            as_setting(self.statement_timeout)
+        )
+    }
+}
+
+/// Milliseconds, as the server counts them; only a zero becomes zero, which is no limit.
+pub(crate) fn as_setting(limit: Duration) -> i32 {
+    let millis = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    if limit.is_zero() { 0 } else { millis.max(1) }
+}
+
+/// What the session had set: a script may SET what it likes, and dumps made by `pg_dump` do. Temporary tables and cursors
+/// that a script leaves open go as well, unless the session had some before.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionState {
+    restore: String,
+    identity: String,
+}
+
+impl SessionState {
+    /// What is set for the transaction alone counts as the session's: in one, ask before the limits are set.
+    pub(crate) async fn capture(client: &Client) -> db_core::Result<Self> {
+        // Those of the transaction are not the session's, and some of them cannot be set any more once it has begun.
+        let settings =
+            "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT IN
+                        ('transaction_isolation', 'transaction_read_only', 'transaction_deferrable')";
+        let settings: Vec<(String, String)> = ask::all(client, settings).await?;
+        let identity =
+            "SELECT pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('role')";
+        let (user, role): (String, String) = ask::one(client, identity).await?;
+        let set = |name: &str, value: &str, is_local: bool| {
+            format!("SELECT pg_catalog.set_config({}, {}, {is_local});", literal(name), literal(value))
+        };
+        let set_identity =
+            |is_local| set("session_authorization", &user, is_local) + &set("role", &role, is_local);
+        let settings: String = settings.iter().map(|(name, value)| set(name, value, false)).collect();
+        // Whose they are could not be told apart later.
+        let had_own =
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema())
+                 OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name <> '')";
+        let discard = if ask::one(client, had_own).await? { "" } else { "CLOSE ALL; DISCARD TEMP; " };
+        // Who one is comes last: only a superuser may set some of the others.
+        let restore =
+            format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}{settings}{}", set_identity(false));
+        Ok(Self { restore, identity: set_identity(true) })
+    }
+
+    /// Makes the rest of a transaction run as who the session was, whatever role a script has set.
+    pub(crate) fn identity_sql(&self) -> &str {
+        &self.identity
+    }
+
+    /// Brings it back. In a transaction that then fails, its rollback does.
+    pub(crate) fn restore_sql(&self) -> &str {
+        &self.restore
+    }
+
+    pub(crate) async fn restore(&self, client: &Client) -> db_core::Result<()> {
+        client.batch(&self.restore).await
+    }
+
+    /// For work outside of a transaction, which may be dropped on the way.
+    pub(crate) fn restoring<'a>(&'a self, client: &'a Client) -> Restoring<'a> {
+        Restoring { client, session: self, open: true }
+    }
+}
+
+/// A session whose settings are not what they were. Dropped, it sends their restoration behind whatever runs.
+pub(crate) struct Restoring<'a> {
+    client: &'a Client,
+    session: &'a SessionState,
+    open: bool,
+}
+
+impl Restoring<'_> {
+    pub(crate) async fn restore(mut self) -> db_core::Result<()> {
+        let restored = self.session.restore(self.client).await;
+        self.open = false;
+        restored
+    }
+}
+
+impl Drop for Restoring<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            send(self.client, self.session.restore_sql());
+        }
+    }
+}
