@@ -1,28 +1,35 @@
 //! The health endpoints, over HTTP, on a database that is well.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use db_app::config::Layers;
 use db_app::http::health_routes;
 use db_app::{Config, Database};
+use db_migrate::{Migration, Migrations, Migrator};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::database;
+use crate::support::{database, eventually};
 
 const TOKEN: &str = "0123456789abcdef";
 
 async fn serve(url: &str) -> (Database, SocketAddr) {
     let layers = Layers::default().with_environment("DATABASE_URL", url);
     let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
-    let routes = health_routes(&db, Some(TOKEN.to_owned().into()));
+    let address = listen(&db).await;
+    (db, address)
+}
+
+async fn listen(db: &Database) -> SocketAddr {
+    let routes = health_routes(db, Some(TOKEN.to_owned().into()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
-    (db, address)
+    address
 }
 
 /// Status and body of a GET.
@@ -86,4 +93,39 @@ async fn gives_details_to_insiders_only() {
     let token = format!("Forwarded: for=192.0.2.1\r\nAuthorization: bearer {TOKEN}\r\n");
     assert!(sees_details(&token).await, "with the token");
     db.close(Duration::from_secs(5)).await.expect("close");
+}
+
+/// D13: a program is ready only on a schema that it can work with, so that two versions of it can run side by side.
+#[tokio::test]
+async fn readiness_may_ask_for_a_version_of_the_schema() {
+    let database = database().await;
+    let layers = Layers::default()
+        .with_environment("DATABASE_URL", database.url())
+        .with_environment("DB_HEALTH_INTERVAL_MS", "20")
+        .with_environment("DB_SCHEMA_VERSION", "2..3");
+    let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
+    let address = listen(&db).await;
+    let reason = async |expect_status: u16, expect: &str| {
+        let said = Mutex::new(Value::Null);
+        eventually(expect, async || {
+            let (status, body) = get(address, "/health/ready", "").await;
+            *said.lock().expect("lock") = body["checks"]["schema"].clone();
+            let text = said.lock().expect("lock").to_string();
+            status == expect_status && text.contains(expect)
+        })
+        .await;
+    };
+    let upto = |count: u32| {
+        let files = (1..=count).map(|number| {
+            Migration::new(&format!("{number}_t{number}"), &format!("CREATE TABLE t{number} ()"), None)
+        });
+        Migrator::new(Migrations::new(files.map(|file| file.expect("file"))).expect("migrations"))
+    };
+    reason(503, "schema_behind").await;
+    db.migrate(&upto(2)).await.expect("up");
+    reason(200, "up").await;
+    db.migrate(&upto(4)).await.expect("up");
+    reason(503, "schema_ahead").await;
+    let (status, _) = get(address, "/health/live", "").await;
+    assert_eq!(status, 200);
 }

@@ -24,6 +24,9 @@ pub(crate) struct Started {
     output: Lines<BufReader<ChildStdout>>,
 }
 
+/// The program under way, with both of its streams.
+pub(crate) struct Spawned(Child);
+
 /// `db serve` under way.
 pub(crate) struct Serving {
     started: Started,
@@ -65,6 +68,13 @@ impl Place {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
+    /// Starts the program and collects what it prints.
+    pub(crate) fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Spawned {
+        let mut command = AsyncCommand::from(self.command(arguments, environment));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Spawned(command.spawn().expect("the program runs"))
+    }
+
     /// Starts `db serve` on a free port and waits until it is ready.
     pub(crate) async fn serve(&self, environment: &[(&str, &str)]) -> Serving {
         let mut started = self.start_with("serve", environment);
@@ -99,7 +109,8 @@ impl Place {
         Started { child, output }
     }
 
-    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    /// A run that has not begun.
+    pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program());
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear();
@@ -108,6 +119,20 @@ impl Place {
         command.env("DB_MIGRATIONS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
         command.envs(environment.iter().copied());
         command
+    }
+}
+
+impl Spawned {
+    /// Sends a signal and waits for the end.
+    pub(crate) async fn end(self, signal: Signal) -> Output {
+        send(&self.0, signal);
+        self.wait().await
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn wait(self) -> Output {
+        let ended = timeout(Duration::from_secs(30), self.0.wait_with_output()).await;
+        ended.expect("it ends within 30 s").expect("its output")
     }
 }
 
@@ -121,12 +146,16 @@ impl Serving {
 impl Started {
     /// Sends a signal and gives the exit code, `None` when the signal itself ended it.
     pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
-        let pid = self.child.id().expect("it runs");
-        kill(Pid::from_raw(pid.try_into().expect("a process id")), signal).expect("the signal");
+        send(&self.child, signal);
         while let Ok(Some(_)) = self.output.next_line().await {}
         let ended = timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it ends within 15 s").expect("a status").code()
     }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = child.id().expect("it runs");
+    kill(Pid::from_raw(pid.try_into().expect("a process id")), signal).expect("the signal");
 }
 
 /// Both streams, for messages of failed tests.

@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) doubts: Doubts,
     pub(crate) monitor: Monitor,
     pub(crate) target: Target,
+    /// The way around a pooler, if there is one.
+    pub(crate) migration_target: Option<Target>,
     pub(crate) origin: String,
     /// The server that we run ourselves.
     pub(crate) kept: Option<Kept>,
@@ -223,22 +225,20 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
-        const LIMIT: Duration = Duration::from_secs(10);
-        let mut target = self.inner.target.clone().with_application_name(format!("db {purpose}"));
-        if let Some(database) = database {
-            target = target.with_database(database);
-        }
-        match timeout(LIMIT, target.connect()).await {
-            Ok(connected) => connected,
-            Err(_) => {
-                let signal = Signal::new(Cause::Unreachable, Phase::Connect);
-                let endpoint = target.endpoint();
-                Err(Error::new(
-                    signal,
-                    format!("could not connect to {endpoint}: no answer within {LIMIT:?}"),
-                ))
-            }
-        }
+        connect_aside(&self.inner.target, purpose, database).await
+    }
+
+    /// [`Database::connect_aside`] by the way for migrations (`DATABASE_MIGRATION_URL`), if there is one. A pooler on the
+    /// other way may change the session between two transactions, and what a migration run holds is the session's.
+    ///
+    /// # Errors
+    /// As [`Database::connect_aside`].
+    ///
+    /// # Cancel safety
+    /// As [`Database::connect_aside`].
+    pub async fn connect_directly(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
+        let target = self.inner.migration_target.as_ref().unwrap_or(&self.inner.target);
+        connect_aside(target, purpose, database).await
     }
 
     /// Applies the pending migrations on a connection of its own.
@@ -249,12 +249,28 @@ impl Database {
     /// # Cancel safety
     /// Each migration is applied or not.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<Run, db_migrate::Error> {
-        let connected = self.connect_aside("migrate", None).await;
-        let mut client = connected.map_err(|source| db_migrate::Error::Database {
+        let connected = self.connect_directly("migrate", None).await;
+        let client = connected.map_err(|source| db_migrate::Error::Database {
             doing: "open a connection for migrations".to_owned(),
             source,
         })?;
-        migrator.up(&mut client, Steps::All).await
+        migrator.up(&client, Steps::All).await
+    }
+}
+
+async fn connect_aside(target: &Target, purpose: &str, database: Option<&str>) -> Result<Client> {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let mut target = target.clone().with_application_name(format!("db {purpose}"));
+    if let Some(database) = database {
+        target = target.with_database(database);
+    }
+    match timeout(LIMIT, target.connect()).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let signal = Signal::new(Cause::Unreachable, Phase::Connect);
+            let endpoint = target.endpoint();
+            Err(Error::new(signal, format!("could not connect to {endpoint}: no answer within {LIMIT:?}")))
+        }
     }
 }
 

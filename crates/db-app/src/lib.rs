@@ -42,6 +42,7 @@ pub mod http;
 mod opening;
 mod resolve;
 mod retrying;
+mod schema;
 mod transact;
 mod tx_options;
 mod watched;

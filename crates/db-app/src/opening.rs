@@ -15,6 +15,7 @@ use crate::config::{Config, Postgres};
 use crate::database::Inner;
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
+use crate::schema::SchemaProbe;
 use crate::watched::Watched;
 
 /// Why a database could not be opened.
@@ -80,10 +81,14 @@ impl Database {
         let ServerInfo { version, time, database, user, .. } = pool.server();
         tracing::info!(target: "db", version, %time, database, user, "verified");
 
-        let watched = Watched::new("postgres", target.clone());
-        let ping = Check::new(watched).interval(config.health_interval);
-        let in_process = pool_check(&pool).interval(config.health_interval);
-        let monitor = Monitor::start(vec![ping, in_process]);
+        let watched = Arc::new(Watched::new("postgres", target.clone()));
+        let mut checks = vec![Check::new(Arc::clone(&watched)), pool_check(&pool)];
+        if let Some(range) = config.migrations.schema_version {
+            let schema = SchemaProbe::new(watched, config.migrations.settings.table.clone(), range);
+            checks.push(Check::new(schema).internal());
+        }
+        let checks = checks.into_iter().map(|check| check.interval(config.health_interval));
+        let monitor = Monitor::start(checks.collect());
         monitor.first_looks().await;
         let inner = Inner {
             pool,
@@ -92,6 +97,7 @@ impl Database {
             doubts: Doubts::default(),
             monitor,
             target,
+            migration_target: config.migrations.target.map(|target| *target),
             origin,
             kept,
         };

@@ -27,7 +27,8 @@ impl Watched {
         Self { name, target, client: Mutex::new(None) }
     }
 
-    async fn client(&self) -> Result<Arc<Client>> {
+    /// The connection, opened anew when it is gone.
+    pub(crate) async fn client(&self) -> Result<Arc<Client>> {
         let mut slot = self.client.lock().await;
         if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
             return Ok(Arc::clone(client));

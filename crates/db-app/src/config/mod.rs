@@ -4,6 +4,7 @@
 //! names the variable, the value as given (unless it is secret) and what is accepted; all of them are reported at once.
 
 mod layers;
+mod migrations;
 mod password;
 mod postgres;
 mod preset;
@@ -16,7 +17,6 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use db_core::SecretString;
@@ -25,6 +25,7 @@ use db_retry::Policy;
 use serde::Serialize;
 
 pub use layers::{Layers, Source};
+pub use migrations::MigrationConfig;
 pub use password::password_from_environment;
 pub use postgres::Postgres;
 pub use preset::Preset;
@@ -46,10 +47,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Whoever sends it as a bearer token may see details.
     pub http_token: Option<SecretString>,
-    /// The folder with the migrations.
-    pub migrations_dir: PathBuf,
-    /// Whether that folder was named by somebody: then it must exist.
-    pub is_migrations_dir_given: bool,
+    /// How the schema is migrated.
+    pub migrations: MigrationConfig,
     /// The pause between two health checks.
     pub health_interval: Duration,
     /// How long stopping may take.

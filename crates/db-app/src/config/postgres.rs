@@ -23,7 +23,7 @@ const PARTS: [&str; 5] =
     ["POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"];
 
 /// Variables that win over what the URL says, with libpq's names for them.
-const OVERRIDES: [(&str, &str); 5] = [
+pub(super) const OVERRIDES: [(&str, &str); 5] = [
     ("DB_SSL_MODE", "sslmode"),
     ("DB_SSL_ROOT_CERT", "sslrootcert"),
     ("DB_SSL_CERT", "sslcert"),
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Applies what wins over the URL. What then contradicts itself is laid at the door of whoever said it last.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         begun: TargetBuilder,
         url: Option<&Raw<'_>>,
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A connection string that cannot be used is not quoted: any piece of it may be one of the password.
-    fn refuse_url(&mut self, url: &Raw<'_>, error: &ConfigError) {
+    pub(super) fn refuse_url(&mut self, url: &Raw<'_>, error: &ConfigError) {
         let expected = match error.setting() {
             // The error says what is accepted.
             Some(_) => String::new(),
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     /// In production what goes to another machine is encrypted, unless somebody says that it need not be.
-    fn require_tls(&mut self, target: &Target, url: Option<&Raw<'_>>, mode: &Option<Raw<'_>>) {
+    pub(super) fn require_tls(&mut self, target: &Target, url: Option<&Raw<'_>>, mode: &Option<Raw<'_>>) {
         if target.is_local() || target.tls().mode >= TlsMode::Require {
             return;
         }
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A connection string that was not understood: only its scheme.
-fn hidden(url: &str) -> &'static str {
+pub(super) fn hidden(url: &str) -> &'static str {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") { "postgres://***" } else { "***" }
 }
 

@@ -43,8 +43,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     pace_connecting(&mut pool, &retry);
     let http_addr: SocketAddr = reader.parsed("DB_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let http_token = reader.text("DB_HTTP_TOKEN", None, |token| token.chars().count() >= 16);
-    let migrations_dir = reader.text("DB_MIGRATIONS_DIR", Some("migrations"), |_| true);
-    let is_migrations_dir_given = reader.is_set("DB_MIGRATIONS_DIR");
+    let migrations = reader.migrations(environment, is_server_given, given.as_ref());
     let embedded_dir = reader.embedded_dir(is_server_given);
     let health_interval = reader.millis("DB_HEALTH_INTERVAL_MS", Duration::from_secs(2), 1, Source::Default);
     let shutdown_timeout =
@@ -68,8 +67,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
         retry,
         http_addr,
         http_token: http_token.map(SecretString::from),
-        migrations_dir: PathBuf::from(migrations_dir.unwrap_or_default()),
-        is_migrations_dir_given,
+        migrations,
         health_interval,
         shutdown_timeout,
         log,
@@ -242,7 +240,7 @@ impl<'a> Reader<'a> {
         Duration::from_millis(self.number(name, default, least, DAY, otherwise))
     }
 
-    fn parsed<T: FromStr + ToString>(&mut self, name: &'static str, default: T) -> T {
+    pub(super) fn parsed<T: FromStr + ToString>(&mut self, name: &'static str, default: T) -> T {
         let variable = variable(name);
         let raw = self.find(name);
         let mut value = default;
@@ -256,7 +254,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    fn text(
+    pub(super) fn text(
         &mut self,
         name: &'static str,
         default: Option<&str>,
@@ -274,7 +272,7 @@ impl<'a> Reader<'a> {
         value.map(str::to_owned)
     }
 
-    fn is_set(&self, name: &'static str) -> bool {
+    pub(super) fn is_set(&self, name: &'static str) -> bool {
         self.find(name).is_some()
     }
 

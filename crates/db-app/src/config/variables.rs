@@ -20,6 +20,7 @@ const MILLIS: &str = "a whole number of milliseconds from 1 to 86400000";
 const MILLIS_OR_OFF: &str = "a whole number of milliseconds from 0 (off) to 86400000";
 const FLAG: &str = "true or false";
 const MILLIS_OR_ALWAYS: &str = "a whole number of milliseconds from 0 (always) to 86400000";
+const MILLIS_OR_FOREVER: &str = "a whole number of milliseconds from 0 (for ever) to 86400000";
 const RETRIES: &str = "a whole number from 0 to 100";
 const COUNT: &str = "a whole number from 1 to 10000";
 
@@ -30,6 +31,14 @@ pub const VARIABLES: &[Variable] = &[
         ..var(
             "DATABASE_URL",
             "the PostgreSQL to use; without it one is started",
+            "postgres://user:password@host:5432/database",
+        )
+    },
+    Variable {
+        is_secret: true,
+        ..var(
+            "DATABASE_MIGRATION_URL",
+            "the way to the same server for migrations, past a pooler",
             "postgres://user:password@host:5432/database",
         )
     },
@@ -156,6 +165,27 @@ pub const VARIABLES: &[Variable] = &[
         )
     },
     var("DB_MIGRATIONS_DIR", "folder of the migrations", "a folder"),
+    var("DB_SEEDS_DIR", "folder of the seeds", "a folder"),
+    var(
+        "DB_MIGRATION_TABLE",
+        "table that holds the history of migrations",
+        "table or schema.table, of letters, digits and underscores",
+    ),
+    var(
+        "DB_MIGRATION_LOCK_TIMEOUT_MS",
+        "how long a migration waits for a table that others use before it gives way and tries again",
+        MILLIS_OR_FOREVER,
+    ),
+    var(
+        "DB_MIGRATION_LOCK_WAIT_MS",
+        "how long to wait for another migration run to end",
+        "a whole number of milliseconds from 0 (not at all) to 86400000",
+    ),
+    var(
+        "DB_SCHEMA_VERSION",
+        "newest applied migration with which this program is ready, both ends included",
+        "such as 12..20, 12.., ..20 or 12",
+    ),
     var("DB_EMBEDDED_DIR", "folder of the PostgreSQL that is started", "a folder"),
     var("DB_HEALTH_INTERVAL_MS", "pause between two health checks", MILLIS),
     var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),

@@ -1,5 +1,6 @@
 //! The program `db`: reads the command line and the configuration, and hands over to one file per command. Exit codes:
-//! 0 well, 1 failed, 2 wrong usage or configuration, 3 something is pending or has drifted.
+//! 0 well, 1 failed, 2 wrong usage or configuration or refused, 3 something is pending or has drifted, 128 and the number of
+//! the signal that interrupted it.
 
 #![expect(clippy::print_stderr, reason = "a program prints")]
 
@@ -9,6 +10,7 @@ mod health;
 mod migrate;
 mod output;
 mod serve;
+mod signals;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -52,18 +54,23 @@ enum Outcome {
     PendingOrDrift,
     /// It was not done, for a reason that was said.
     Refused,
+    /// A signal ended it, which the exit code tells; what that left was said.
+    Interrupted(u8),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if cli.json && matches!(cli.command, Command::Serve) {
-        return refuse(&[
-            "--json: `db serve` has no result to print; its endpoints answer in JSON".to_owned()
-        ]);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    let json = cli.json;
+    if json && matches!(cli.command, Command::Serve) {
+        eprintln!("error: --json: `db serve` has no result to print; its endpoints answer in JSON");
+        return ExitCode::from(2);
     }
     let config = match Config::from_env() {
         Ok(config) => config,
-        Err(errors) => return refuse(errors.lines()),
+        Err(errors) => return refuse(errors.lines(), json),
     };
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
@@ -74,7 +81,8 @@ fn main() -> ExitCode {
         _ => config.log.as_deref().unwrap_or("error"),
     };
     let Ok(filter) = EnvFilter::builder().parse(filter) else {
-        return refuse(&[format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug")]);
+        let line = format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug");
+        return refuse(&[line], json);
     };
     let use_color =
         stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -90,8 +98,9 @@ fn main() -> ExitCode {
         Ok(Outcome::NotWell) => ExitCode::from(1),
         Ok(Outcome::Refused) => ExitCode::from(2),
         Ok(Outcome::PendingOrDrift) => ExitCode::from(3),
+        Ok(Outcome::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::fail(&error, json);
             ExitCode::from(1)
         }
     }
@@ -108,9 +117,19 @@ async fn run(cli: Cli, config: Config) -> Result<Outcome> {
     }
 }
 
-fn refuse(lines: &[String]) -> ExitCode {
-    for line in lines {
-        eprintln!("error: {line}");
+fn refuse(lines: &[String], json: bool) -> ExitCode {
+    output::refuse(lines, json);
+    ExitCode::from(2)
+}
+
+/// Help and version are no misuse, and go to standard output. Everything else is also JSON where that was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    error.print().ok();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        output::misuse(error);
     }
     ExitCode::from(2)
 }

@@ -1,15 +1,22 @@
 //! Standard output of the program. A reader that goes away (`| head -1`) stops nothing; anything else that keeps text
 //! from being written makes the program fail at its end.
+//!
+//! With `--json` it is one document, whatever happens: the result, or `{"error": ...}` when there is none.
 
 use std::fmt;
 use std::io::{ErrorKind, Write, stdout};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// The first error of writing that was not a closed pipe.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Whether a document was printed.
+static IS_PRINTED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line, like `println!`, and never panics.
 macro_rules! say {
@@ -28,8 +35,64 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    say!("{}", serde_json::to_string_pretty(value)?);
+    let text = serde_json::to_string_pretty(value)?;
+    IS_PRINTED.store(true, Ordering::Relaxed);
+    say!("{text}");
     Ok(())
+}
+
+/// Says that something was not done, and why: for people, and as JSON where that is asked for and nothing was printed.
+pub(crate) fn refuse(lines: &[String], is_json: bool) {
+    for line in lines {
+        eprintln!("error: {line}");
+    }
+    if is_json {
+        error_json(&json!({ "message": lines.join("\n") }));
+    }
+}
+
+/// Says that a signal ended it, and what that left.
+pub(crate) fn interrupted(text: &str, is_json: bool) {
+    eprintln!("{text}");
+    if is_json {
+        error_json(&json!({ "message": text, "interrupted": true }));
+    }
+}
+
+/// Misuse of the command line, as JSON; its text was printed.
+pub(crate) fn misuse(error: &clap::Error) {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    error_json(&json!({ "message": line.trim_start_matches("error: ") }));
+}
+
+/// Says what failed, as [`refuse`] does, with what is known of it.
+pub(crate) fn fail(error: &anyhow::Error, is_json: bool) {
+    eprintln!("error: {error:#}");
+    if !is_json {
+        return;
+    }
+    let mut fields = json!({ "message": format!("{error:#}") });
+    if let Some(migration) = error.downcast_ref::<db_migrate::Error>() {
+        if let db_migrate::Error::Failed { file, version, line, hint, .. } = migration {
+            fields["file"] = json!(file);
+            fields["version"] = json!(version);
+            fields["line"] = json!(line);
+            fields["hint"] = json!(hint);
+        }
+        if let Some(database) = migration.database() {
+            fields["database"] = json!(database.report());
+        }
+    } else if let Some(database) = error.downcast_ref::<db_app::core::Error>() {
+        fields["database"] = json!(database.report());
+    }
+    error_json(&fields);
+}
+
+fn error_json(fields: &Value) {
+    if !IS_PRINTED.load(Ordering::Relaxed) {
+        say!("{:#}", json!({ "error": fields }));
+    }
 }
 
 /// Why not everything could be written, if so.

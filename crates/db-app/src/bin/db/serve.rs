@@ -9,19 +9,19 @@ use db_app::http::{ENDPOINTS, health_routes};
 use db_app::{Config, Database};
 use db_migrate::Migrator;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Outcome;
 use crate::migrate::{Printer, migrator};
 use crate::output::say;
+use crate::signals::{Signals, at_once};
 
 pub(crate) async fn run(config: Config) -> Result<Outcome> {
     let mut signals = Signals::install()?;
     let limit = config.shutdown_timeout;
     // Before anything is started: files that are not in order need no server to be refused.
-    let migrator = migrator(&config)?.map(|migrator| migrator.progress(Arc::new(Printer)));
+    let migrator = migrator(&config)?.map(|migrator| migrator.progress(Arc::new(Printer::new(true))));
     let Some(database) = open(&config, &mut signals).await? else {
         return Ok(Outcome::Well);
     };
@@ -32,7 +32,7 @@ pub(crate) async fn run(config: Config) -> Result<Outcome> {
     let deadline = signals.first().map_or_else(|| Instant::now() + limit, |at| at + limit);
     let closed = tokio::select! {
         closed = close(&database, deadline) => closed,
-        () = signals.next() => at_once(),
+        _ = signals.next() => at_once(1),
     };
     served.and(closed)?;
     tracing::info!(target: "db", "stopped");
@@ -45,7 +45,7 @@ async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>
     let mut opening = std::pin::pin!(Database::open(config.clone()));
     tokio::select! {
         opened = &mut opening => return Ok(Some(opened?)),
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     let deadline = Instant::now() + config.shutdown_timeout;
     let undo = async {
@@ -57,14 +57,8 @@ async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>
     };
     tokio::select! {
         undone = undo => undone.map(|()| None),
-        () = signals.next() => at_once(),
+        _ = signals.next() => at_once(1),
     }
-}
-
-/// Ends the program now. A server of ours notices and ends as well.
-fn at_once() -> ! {
-    eprintln!("error: stopped at once, on a second signal");
-    std::process::exit(1)
 }
 
 /// Migrates, opens the port, and serves until a signal comes.
@@ -76,7 +70,7 @@ async fn serve(
 ) -> Result<()> {
     let listener = tokio::select! {
         prepared = prepare(database, config, migrator) => prepared?,
-        () = signals.next() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     };
     let address = listener.local_addr()?;
     for endpoint in ENDPOINTS {
@@ -92,21 +86,21 @@ async fn serve(
     let mut http = tokio::spawn(http.into_future());
     tokio::select! {
         ended = &mut http => ended?.context("the HTTP server ended")?,
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     drop(stop);
     // Requests under way get a part of the time; the rest is the database's.
     let part = Instant::now() + config.shutdown_timeout.mul_f64(0.3);
     tokio::select! {
         ended = timeout_at(part, &mut http) => if ended.is_err() { http.abort() },
-        () = signals.next() => at_once(),
+        _ = signals.next() => at_once(1),
     }
     Ok(())
 }
 
 async fn prepare(database: &Database, config: &Config, migrator: Option<Migrator>) -> Result<TcpListener> {
     match migrator {
-        None => say!("no folder {}: nothing migrated", config.migrations_dir.display()),
+        None => say!("no folder {}: nothing migrated", config.migrations.dir.display()),
         Some(migrator) => {
             let run = database.migrate(&migrator).await?;
             say!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
@@ -119,38 +113,4 @@ async fn prepare(database: &Database, config: &Config, migrator: Option<Migrator
 async fn close(database: &Database, deadline: Instant) -> Result<()> {
     let limit = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     database.close(limit).await.context("not stopped in an orderly way (DB_SHUTDOWN_TIMEOUT_MS)")
-}
-
-/// The signals that end the program: from a person, from a supervisor, and from a terminal that is closed.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    first: Option<Instant>,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            first: None,
-        })
-    }
-
-    async fn next(&mut self) {
-        let name = tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
-        };
-        self.first.get_or_insert_with(Instant::now);
-        tracing::info!(target: "db", signal = name, "stopping");
-    }
-
-    /// When the first one came.
-    fn first(&self) -> Option<Instant> {
-        self.first
-    }
 }
