@@ -1,8 +1,11 @@
 //! Migrations: up, down, what is recorded, what is refused, and whether the schema is what they say.
 
+mod concurrent;
+mod cut;
 mod data;
 mod effects;
 mod failing;
+mod killed;
 mod left_behind;
 mod locks;
 mod others;

@@ -3,7 +3,7 @@
 mod attempts;
 mod database;
 mod faults;
-mod ledger;
+pub(crate) mod ledger;
 mod local;
 mod own_server;
 mod resolvers;

@@ -8,6 +8,7 @@ use db_testkit::{Backend, TestServer};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
+use crate::cuts::{self, Cut};
 use crate::test::{Interruption, Kind, backend};
 use crate::{cargo, image};
 
@@ -109,11 +110,17 @@ impl Reports {
         &self.0
     }
 
-    /// Prints a table, if there is anything in it.
+    /// Prints a table for each kind of report, if there is anything in it.
     pub(crate) fn print(&self) -> Result<()> {
         let Ok(text) = std::fs::read_to_string(&self.0) else { return Ok(()) };
-        let lines = text.lines().map(|line| serde_json::from_str(line).context("a report"));
-        print!("{}", table(&lines.collect::<Result<Vec<_>>>()?));
+        let (mut faults, mut runs) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            match serde_json::from_str(line).context("a report")? {
+                Line::Cut(cut) => runs.push(cut),
+                Line::Fault(report) => faults.push(report),
+            }
+        }
+        print!("{}{}", table(&faults), cuts::table(&runs));
         Ok(())
     }
 }
@@ -123,6 +130,14 @@ impl Drop for Reports {
         // Nothing was written if no such test ran.
         std::fs::remove_file(&self.0).ok();
     }
+}
+
+/// One line of the file.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Cut(Cut),
+    Fault(Report),
 }
 
 /// What a test says. What it does not say does not apply to it.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod cuts;
 mod fault;
 mod image;
 mod proxy;
