@@ -1,11 +1,12 @@
-//! Compares db-pool with its peers in one process and one run, on the PostgreSQL at the given URL. Only reads the arguments
-//! and puts the parts together; `cargo xtask bench peers` finds the server and calls this.
+//! Compares the crates with their peers, each in one process and one run, on the PostgreSQL at the given URL. Only reads the
+//! arguments and puts the parts together; `cargo xtask bench` finds the server and calls this.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod contestants;
 mod measure;
 mod micro;
+mod migrate;
 mod plan;
 mod race;
 mod report;
@@ -13,11 +14,11 @@ mod server;
 mod table;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -25,21 +26,45 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::server::Server;
 
-/// Compares db-pool with its peers on one PostgreSQL
+/// Compares the crates with their peers on one PostgreSQL
 #[derive(Debug, Parser)]
 struct Args {
-    /// An empty database in which tables may be made
-    url: String,
-    /// About a minute and a half instead of a quarter of an hour; for a look, not for a claim
-    #[arg(long)]
-    quick: bool,
-    /// Where the report with all numbers goes, as JSON
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/report.json"))]
-    report: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// db-pool with other pools
+    Peers {
+        /// An empty database in which tables may be made
+        url: String,
+        /// About a minute and a half instead of a quarter of an hour; for a look, not for a claim
+        #[arg(long)]
+        quick: bool,
+        /// Where the report with all numbers goes, as JSON
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/report.json"))]
+        report: PathBuf,
+    },
+    /// db-migrate with other tools
+    Migrate {
+        /// A database of a server on which databases may be made
+        url: String,
+        /// Fewer rounds; for a look, not for a claim
+        #[arg(long)]
+        quick: bool,
+        /// Where the report with all numbers goes, as JSON
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/migrate.json"))]
+        report: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let result = match Args::parse().what {
+        What::Peers { url, quick, report } => peers(&url, quick, &report),
+        What::Migrate { url, quick, report } => migrate::run(&url, quick, &report),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -48,22 +73,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<()> {
-    let plan = if args.quick { Plan::quick() } else { Plan::full() };
+fn peers(url: &str, quick: bool, path: &Path) -> Result<()> {
+    let plan = if quick { Plan::quick() } else { Plan::full() };
     let runtime = Runtime::new()?;
     let mut report = runtime
-        .block_on(async { timeout(plan.limit, on_all_cores(&args.url, &plan)).await })
+        .block_on(async { timeout(plan.limit, on_all_cores(url, &plan)).await })
         .with_context(|| format!("it did not end within {:?}", plan.limit))??;
     drop(runtime);
 
     // On one thread, where allocations of everything that a contestant does can be counted.
     let single = Builder::new_current_thread().enable_all().build()?;
-    report.allocations = micro::allocations(&single, &args.url)?;
+    report.allocations = micro::allocations(&single, url)?;
 
     println!("{}", table::markdown(&report));
     let json = serde_json::to_string_pretty(&report)?;
-    std::fs::write(&args.report, json + "\n").with_context(|| args.report.display().to_string())?;
-    eprintln!("all numbers: {}", args.report.display());
+    std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
+    eprintln!("all numbers: {}", path.display());
     Ok(())
 }
 

@@ -238,7 +238,7 @@ fn quantile(values: &[f64], at: f64) -> f64 {
 }
 
 /// The version of a package that this was built with.
-fn locked_version(package: &str) -> String {
+pub(crate) fn locked_version(package: &str) -> String {
     let lock = include_str!("../Cargo.lock");
     let entry = format!("name = \"{package}\"\nversion = \"");
     let version = lock.split(&entry).nth(1).and_then(|rest| rest.split('"').next());

@@ -1,5 +1,5 @@
-//! `cargo xtask bench peers`: finds or starts a PostgreSQL as `cargo xtask test` does and compares db-pool with its peers
-//! on it. What is compared lives in `bench/`, a workspace of its own that this only builds and runs.
+//! `cargo xtask bench`: finds or starts a PostgreSQL as `cargo xtask test` does and compares the crates with their peers on
+//! it. What is compared lives in `bench/`, a workspace of its own that this only builds and runs.
 
 use std::path::PathBuf;
 
@@ -21,15 +21,17 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Throughput, latency and allocations against deadpool-postgres, bb8-postgres, sqlx and diesel-async
-    Peers(Peers),
+    Peers(Options),
+    /// A thousand migrations against sqlx and refinery; status, splitting, and migration 001 for itself
+    Migrate(Options),
 }
 
 #[derive(Debug, clap::Args)]
-struct Peers {
-    /// About two minutes instead of a quarter of an hour; for a look, not for a claim
+struct Options {
+    /// About a tenth of the time; for a look, not for a claim
     #[arg(long)]
     quick: bool,
-    /// Where the report with all numbers goes, as JSON [default: bench/report.json]
+    /// Where the report with all numbers goes, as JSON [default: bench/report.json, bench/migrate.json]
     #[arg(long)]
     report: Option<PathBuf>,
     /// Where the PostgreSQL comes from; without it the first that works of: --url, docker, local
@@ -41,7 +43,10 @@ struct Peers {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Peers(args) = &args.what;
+    let (what, args) = match &args.what {
+        What::Peers(args) => ("peers", args),
+        What::Migrate(args) => ("migrate", args),
+    };
     let backend = backend(args.backend, args.url.clone(), image::NAME, None)?;
     let runtime = Runtime::new()?;
     // A container is removed on the runtime also when a panic drops it.
@@ -53,15 +58,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let server = runtime.block_on(TestServer::start(&backend))?;
     println!("measuring on {}", server.origin());
-    let result = measure(args, &runtime, &interruption, &server);
+    let result = measure(what, args, &runtime, &interruption, &server);
     runtime.block_on(server.stop())?;
     result
 }
 
-fn measure(args: &Peers, runtime: &Runtime, interruption: &Interruption, server: &TestServer) -> Result<()> {
+fn measure(
+    what: &str,
+    args: &Options,
+    runtime: &Runtime,
+    interruption: &Interruption,
+    server: &TestServer,
+) -> Result<()> {
     let database = runtime.block_on(server.database())?;
     let mut command = cargo(&["run", "--release", "--quiet", "--manifest-path", "bench/Cargo.toml", "--"]);
-    command.arg(database.url());
+    command.arg(what).arg(database.url());
     if args.quick {
         command.arg("--quick");
     }
