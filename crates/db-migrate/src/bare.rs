@@ -19,7 +19,7 @@ pub(crate) async fn run(
     script: &Script,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let limits = Limits::new(script.directives(), settings);
+    let limits = Limits::new(script.directives(), settings, session);
     if !script.directives().no_transaction {
         let transaction = Transaction::begin(client, &limits).await?;
         transaction.run_unrecorded(script).await?;

@@ -86,6 +86,9 @@ pub struct PlannedStep<'a> {
     /// The version as the history has it, which a renamed file may write differently.
     #[serde(skip)]
     pub(crate) key: Version,
+    /// Whether the history has a row of it.
+    #[serde(skip)]
+    pub(crate) is_recorded: bool,
     /// The migration that the file belongs to.
     #[serde(skip)]
     pub migration: &'a Migration,
@@ -202,6 +205,7 @@ impl<'a> Planner<'a, '_> {
         let mut step = PlannedStep::fresh(migration, direction);
         step.key = self.key(step.version);
         let record = self.history.iter().find(|record| record.version == *step.version);
+        step.is_recorded = record.is_some();
         if let Some(record) = record.filter(|record| record.half() == Some(direction)) {
             let begun = record.attempted;
             let is_same = step.script.directives().no_transaction
@@ -340,6 +344,8 @@ impl<'a> PlannedStep<'a> {
             done: 0,
             in_doubt: false,
             key: migration.version().clone(),
+            // Unless the planner knows better.
+            is_recorded: true,
             migration,
             script,
         }

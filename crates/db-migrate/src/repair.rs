@@ -238,6 +238,7 @@ impl Migrator {
             migration,
             key,
             direction,
+            is_new: false,
             action,
             status,
             reached: Reached { statement: count, attempted: count, prefix: None },

@@ -85,7 +85,7 @@ impl<'a> Runner<'a> {
 
     async fn step(&mut self, step: &PlannedStep<'_>) -> Result<Done> {
         self.context.began = Instant::now();
-        let limits = Limits::new(step.script.directives(), self.context.settings);
+        let limits = Limits::new(step.script.directives(), self.context.settings, &self.context.session);
         let result = if step.script.directives().no_transaction {
             self.stepwise(step, &limits).await
         } else {
@@ -157,6 +157,7 @@ impl Context<'_> {
             migration: step.migration,
             key: &step.key,
             direction: step.direction,
+            is_new: false,
             action,
             status,
             reached: Reached::default(),
@@ -177,6 +178,7 @@ impl Context<'_> {
             Direction::Down => (LogAction::RolledBack, RecordStatus::RolledBack),
         };
         let mut change = self.change(step, action, status);
+        change.is_new = !step.is_recorded;
         let count = step.script.statements().len();
         change.reached = Reached { statement: count, attempted: count, prefix: None };
         let (transaction, own) = Transaction::begin_under(self.client, limits, &self.fence).await?;

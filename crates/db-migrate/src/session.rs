@@ -14,11 +14,14 @@ use crate::{Directives, Settings, ask};
 pub(crate) struct Limits {
     pub(crate) lock_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    /// Known from PostgreSQL 17 on.
+    has_transaction_timeout: bool,
 }
 
 impl Limits {
-    pub(crate) fn new(directives: &Directives, settings: &Settings) -> Self {
+    pub(crate) fn new(directives: &Directives, settings: &Settings, session: &SessionState) -> Self {
         Self {
+            has_transaction_timeout: session.has_transaction_timeout,
             lock_timeout: directives.lock_timeout.unwrap_or(settings.lock_timeout),
             statement_timeout: directives.statement_timeout.unwrap_or(settings.statement_timeout),
         }
@@ -34,16 +37,19 @@ impl Limits {
         self.sql(false)
     }
 
-    /// Statements are told apart under `standard_conforming_strings`. `transaction_timeout` is known from PostgreSQL 17 on.
+    /// Statements are told apart under `standard_conforming_strings`.
     fn sql(&self, is_local: bool) -> String {
         let set = if is_local { "SET LOCAL" } else { "SET" };
+        let transaction = if self.has_transaction_timeout {
+            format!("; {set} transaction_timeout = 0")
+        } else {
+            String::new()
+        };
         format!(
             "{set} standard_conforming_strings = on;
              {set} lock_timeout = {};
              {set} statement_timeout = {};
-             {set} idle_in_transaction_session_timeout = 0;
-             SELECT pg_catalog.set_config('transaction_timeout', '0', {is_local})
-             WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL",
+             {set} idle_in_transaction_session_timeout = 0{transaction}",
             as_setting(self.lock_timeout),
             as_setting(self.statement_timeout)
         )
@@ -62,6 +68,7 @@ pub(crate) fn as_setting(limit: Duration) -> i32 {
 pub(crate) struct SessionState {
     restore: String,
     identity: String,
+    has_transaction_timeout: bool,
 }
 
 impl SessionState {
@@ -72,24 +79,26 @@ impl SessionState {
             "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name NOT IN
                         ('transaction_isolation', 'transaction_read_only', 'transaction_deferrable')";
         let settings: Vec<(String, String)> = ask::all(client, settings).await?;
-        let identity =
-            "SELECT pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('role')";
-        let (user, role): (String, String) = ask::one(client, identity).await?;
+        let others =
+            "SELECT pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('role'),
+                    pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL";
+        let (user, role, has_transaction_timeout): (String, String, bool) = ask::one(client, others).await?;
         let set = |name: &str, value: &str, is_local: bool| {
-            format!("SELECT pg_catalog.set_config({}, {}, {is_local});", literal(name), literal(value))
+            format!("pg_catalog.set_config({}, {}, {is_local})", literal(name), literal(value))
         };
         let set_identity =
-            |is_local| set("session_authorization", &user, is_local) + &set("role", &role, is_local);
-        let settings: String = settings.iter().map(|(name, value)| set(name, value, false)).collect();
+            |is_local| set("session_authorization", &user, is_local) + ", " + &set("role", &role, is_local);
+        let settings: String = settings.iter().map(|(name, value)| set(name, value, false) + ", ").collect();
         // Whose they are could not be told apart later.
         let had_own =
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema())
                  OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name <> '')";
         let discard = if ask::one(client, had_own).await? { "" } else { "CLOSE ALL; DISCARD TEMP; " };
-        // Who one is comes last: only a superuser may set some of the others.
+        // Who one is comes last: only a superuser may set some of the others. One statement is quicker than many.
+        let identity = set_identity(false);
         let restore =
-            format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}{settings}{}", set_identity(false));
-        Ok(Self { restore, identity: set_identity(true) })
+            format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}SELECT {settings}{identity};");
+        Ok(Self { restore, identity: format!("SELECT {};", set_identity(true)), has_transaction_timeout })
     }
 
     /// Makes the rest of a transaction run as who the session was, whatever role a script has set.

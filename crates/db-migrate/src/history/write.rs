@@ -12,6 +12,13 @@ use crate::{Checksum, Direction, Error, HistoryTable, Migration, Result, Version
 /// Version of this crate, as the history keeps it.
 const TOOL: &str = concat!("db-migrate ", env!("CARGO_PKG_VERSION"));
 
+const UPDATE: &str = "
+    ON CONFLICT (version) DO UPDATE SET (name, checksum, loose_checksum, applied_at, applied_by, duration_ms, status,
+        direction, statement, attempted, prefix, phase, tool, log_id) =
+        (excluded.name, excluded.checksum, excluded.loose_checksum, excluded.applied_at, excluded.applied_by,
+         excluded.duration_ms, excluded.status, excluded.direction, excluded.statement, excluded.attempted,
+         excluded.prefix, excluded.phase, excluded.tool, excluded.log_id)";
+
 /// One change of a migration's row, and its entry in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change<'a> {
@@ -22,6 +29,8 @@ pub(crate) struct Change<'a> {
     /// The version as the row has it, which a renamed file may write differently.
     pub(crate) key: &'a Version,
     pub(crate) direction: Direction,
+    /// Whether there is no row yet, which spares the server to look for one.
+    pub(crate) is_new: bool,
     pub(crate) action: LogAction,
     pub(crate) status: RecordStatus,
     pub(crate) reached: Reached<'a>,
@@ -58,6 +67,7 @@ impl Change<'_> {
         let Reached { statement, attempted, prefix } = *reached;
         let prefix = prefix.map_or("NULL".to_owned(), |prefix| literal(prefix.as_str()));
         let history = table.sql();
+        let update = if self.is_new { "" } else { UPDATE };
         let change = match direction {
             Direction::Up => {
                 let up = self.migration.up();
@@ -68,12 +78,7 @@ impl Change<'_> {
                          duration_ms, status, direction, statement, attempted, prefix, phase, tool, log_id)
                      SELECT {key}, {}, {}, {}, at, by_role, duration_ms, '{status}', '{direction_name}', {statement},
                          {attempted}, {prefix}, {phase}, tool, id FROM entry
-                     ON CONFLICT (version) DO UPDATE SET (name, checksum, loose_checksum, applied_at, applied_by,
-                         duration_ms, status, direction, statement, attempted, prefix, phase, tool, log_id) =
-                         (excluded.name, excluded.checksum, excluded.loose_checksum, excluded.applied_at,
-                          excluded.applied_by, excluded.duration_ms, excluded.status, excluded.direction,
-                          excluded.statement, excluded.attempted, excluded.prefix, excluded.phase, excluded.tool,
-                          excluded.log_id)",
+                     {update}",
                     literal(self.migration.name()),
                     literal(up.checksum().as_str()),
                     literal(up.loose_checksum().as_str()),

@@ -114,7 +114,7 @@ async fn one(
     let Seed { version, name: _, file, script } = seed;
     let failed = |failure: Failure| failure.in_file(file, version, Direction::Up, &[]);
     let counting = || Error::doing(format!("count the rows of {file}"));
-    let limits = Limits::new(script.directives(), settings);
+    let limits = Limits::new(script.directives(), settings, session);
 
     // Dropped on the way out of an error, it rolls back.
     let begun = Transaction::begin_under(client, &limits, fence).await;
