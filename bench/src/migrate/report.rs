@@ -76,7 +76,7 @@ impl Report {
         this
     }
 
-    /// What must hold. The figures of A13 are "about", so they count as met up to their double.
+    /// What must hold.
     fn claims(&self) -> Vec<Claim> {
         let peers = self.tools.iter().filter(|standing| standing.tool != Tool::Ours);
         let worst = peers.map(|standing| standing.ours_to_this).fold(0.0, f64::max);
@@ -93,7 +93,11 @@ impl Report {
                 1.0,
             ),
             claim(format!("status of {MIGRATIONS} applied migrations: < 50 ms"), status, 0.05),
-            claim(format!("splitting {:.0} MB of SQL: < 500 ms", LARGE as f64 / 1e6), self.split.median, 0.5),
+            claim(
+                format!("splitting and linting {:.0} MB of SQL: < 500 ms", LARGE as f64 / 1e6),
+                self.split_and_lint.median,
+                0.5,
+            ),
             about("up of migration 001", &self.up_001, 0.2),
             about("down of migration 001", &self.down_001, 0.15),
             about("verification of migration 001", &self.verify_001, 0.05),
