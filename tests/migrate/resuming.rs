@@ -155,5 +155,12 @@ async fn a_half_applied_file_may_be_set_right_by_hand() {
         assert_eq!(states(&broken, &client).await, [state]);
         let error = broken.repair(&client, &repairs).await.expect_err("not half");
         assert_eq!(error.to_string(), "migration 1 cannot be repaired: it is not half done");
+        let version = vec!["1".parse().expect("version")];
+        let both = Repairs { applied: version.clone(), rolled_back: version, ..Repairs::default() };
+        let error = broken.repair(&client, &both).await.expect_err("both");
+        assert_eq!(
+            error.to_string(),
+            "migration 1 cannot be repaired: it cannot be both applied and rolled back"
+        );
     }
 }

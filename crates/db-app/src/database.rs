@@ -254,7 +254,13 @@ impl Database {
             doing: "open a connection for migrations".to_owned(),
             source,
         })?;
-        migrator.up(&client, Steps::All).await
+        // A second connection, for as long as a migration takes long, sees who blocks it.
+        let database = self.clone();
+        let watch = move |name: String| {
+            let database = database.clone();
+            async move { database.connect_directly("migrate watch", Some(&name)).await }
+        };
+        migrator.clone().watcher(watch).up(&client, Steps::All).await
     }
 }
 

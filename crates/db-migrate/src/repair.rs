@@ -149,6 +149,9 @@ impl Migrator {
             (&repairs.rolled_back, RepairKind::MarkedRolledBack),
         ] {
             for version in versions {
+                if repairs.applied.contains(version) && repairs.rolled_back.contains(version) {
+                    return Err(repair_error(version, "it cannot be both applied and rolled back"));
+                }
                 let (record, migration) = self.pair(records, version)?;
                 if record.half().is_none() {
                     return Err(repair_error(version, "it is not half done"));

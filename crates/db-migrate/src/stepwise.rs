@@ -205,10 +205,11 @@ impl Stepwise<'_, '_> {
     }
 }
 
-/// The concurrent forms wait for the transactions of others with a lock that lets reading and writing go on.
+/// The concurrent forms wait for the transactions of others with a lock that lets reading and writing go on. Not so DETACH
+/// PARTITION, which in the end locks out everybody, and is finished later when it was broken off.
 fn waits_without_blocking(alone: &Alone, sql: &str) -> bool {
     match alone {
-        Alone::CreateIndex { .. } | Alone::DropIndex { .. } | Alone::DetachPartition { .. } => true,
+        Alone::CreateIndex { .. } | Alone::DropIndex { .. } => true,
         Alone::Repeatable => sql.to_ascii_uppercase().contains("CONCURRENTLY"),
         _ => false,
     }

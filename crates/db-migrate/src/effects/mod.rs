@@ -50,7 +50,7 @@ pub struct Effect {
     /// The strongest lock on it.
     pub lock: LockLevel,
     /// Whether every row is written anew. If that depends on what only the catalogue knows, it is `true` and the hazard
-    /// says on what.
+    /// says on what. Not seen is a new column of a domain with constraints: by its name it is a type like any other.
     pub rewrites: bool,
     /// Whether every row is read, to check it or to build an index.
     pub scans: bool,
