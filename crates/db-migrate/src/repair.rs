@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::history::{self, Change, LogAction, Reached, RecordStatus, Took, amend_sql};
+use crate::history::{self, Change, LogAction, Reached, Took, amend_sql};
 use crate::lock::Fence;
 use crate::transaction::{FailureCause, Transaction};
 use crate::{Direction, Error, Migration, Migrator, PlanError, Record, Result, Version};
@@ -226,10 +226,7 @@ impl Migrator {
         action: LogAction,
         direction: Direction,
     ) -> Change<'a> {
-        let status = match direction {
-            Direction::Up => RecordStatus::Completed,
-            Direction::Down => RecordStatus::RolledBack,
-        };
+        let (_, status) = history::end(direction);
         let script = match direction {
             Direction::Up => Some(migration.up()),
             Direction::Down => migration.down(),

@@ -173,10 +173,7 @@ impl Context<'_> {
 
     /// A file, the session's settings as they were, and its row: all in one transaction.
     async fn attempt(&self, step: &PlannedStep<'_>, limits: &Limits) -> Result<(), Failure> {
-        let (action, status) = match step.direction {
-            Direction::Up => (LogAction::Applied, RecordStatus::Completed),
-            Direction::Down => (LogAction::RolledBack, RecordStatus::RolledBack),
-        };
+        let (action, status) = history::end(step.direction);
         let mut change = self.change(step, action, status);
         change.is_new = !step.is_recorded;
         let count = step.script.statements().len();

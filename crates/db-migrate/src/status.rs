@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use crate::history::some_as_millis;
 use crate::plan::{applied, late_for};
 use crate::{Direction, Migrations, Phase, Record, RecordStatus, Version};
 
@@ -37,7 +38,7 @@ pub struct MigrationStatus {
     /// How many of its statements took effect, when that is not all or none.
     pub statement: Option<usize>,
     /// How long that took; in JSON `duration_ms`, whole milliseconds.
-    #[serde(rename = "duration_ms", serialize_with = "as_millis")]
+    #[serde(rename = "duration_ms", serialize_with = "some_as_millis")]
     pub duration: Option<Duration>,
 }
 
@@ -164,10 +165,6 @@ fn entry(
         statement: record.filter(|record| record.half().is_some()).map(|record| record.statement),
         duration: record.map(|record| record.duration),
     }
-}
-
-fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_millis()).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use db_core::Executor as _;
 
-use crate::history::{LogAction, Reached, RecordStatus, Took, literal, progress_sql};
+use crate::history::{LogAction, Reached, RecordStatus, Took, end, literal, progress_sql};
 use crate::message;
 use crate::recover::{self, Found};
 use crate::runner::Context;
@@ -12,7 +12,7 @@ use crate::session::Limits;
 use crate::statement::{Alone, Execution};
 use crate::transaction::{Failure, Transaction};
 use crate::watch::Watch;
-use crate::{Checksum, Direction, PlannedStep, Statement, ask};
+use crate::{Checksum, PlannedStep, Statement, ask};
 
 /// Runs what is left of a file and records its end. The session's settings are the caller's to restore.
 pub(crate) async fn run(
@@ -39,14 +39,7 @@ pub(crate) async fn run(
             }
         }
     }
-    let status = match step.direction {
-        Direction::Up => RecordStatus::Completed,
-        Direction::Down => RecordStatus::RolledBack,
-    };
-    let action = match step.direction {
-        Direction::Up => LogAction::Applied,
-        Direction::Down => LogAction::RolledBack,
-    };
+    let (action, status) = end(step.direction);
     let reached = Reached { statement: statements.len(), attempted: statements.len(), prefix: None };
     let recorded = work.record(status, action, reached, None).await;
     recorded.map_err(|failure| failure.keeping_row(statements.len()))

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
+use crate::history::some_as_millis;
 use crate::lock::Fence;
 use crate::runner::Context;
 use crate::{Blocked, Connect, IndexBuild, ask};
@@ -29,7 +30,7 @@ pub struct Blocker {
     /// Whether it is `active`, `idle in transaction` and so on, when it may be seen.
     pub state: Option<String>,
     /// How long its transaction is open, when it may be seen.
-    #[serde(rename = "open_for_ms", serialize_with = "as_millis")]
+    #[serde(rename = "open_for_ms", serialize_with = "some_as_millis")]
     pub open_for: Option<Duration>,
     /// What it runs or ran last, without literals; empty when it may not be seen.
     pub query: String,
@@ -55,10 +56,6 @@ impl fmt::Display for Blocker {
         }
         Ok(())
     }
-}
-
-fn as_millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_millis()).serialize(serializer)
 }
 
 type Connecting = Pin<Box<dyn Future<Output = db_core::Result<Client>> + Send>>;

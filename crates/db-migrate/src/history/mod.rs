@@ -201,6 +201,21 @@ pub(crate) fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Re
     serializer.serialize_u128(duration.as_millis())
 }
 
+pub(crate) fn some_as_millis<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_millis()).serialize(serializer)
+}
+
+/// What is said of a file that ran to its end.
+pub(crate) fn end(direction: Direction) -> (LogAction, RecordStatus) {
+    match direction {
+        Direction::Up => (LogAction::Applied, RecordStatus::Completed),
+        Direction::Down => (LogAction::RolledBack, RecordStatus::RolledBack),
+    }
+}
+
 /// The name of a value in one of the tables above, which hold every value.
 fn name<T: Copy + PartialEq>(names: &'static [(T, &'static str)], value: T) -> &'static str {
     names.iter().find(|(known, _)| *known == value).map_or("", |(_, name)| name)
