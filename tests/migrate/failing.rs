@@ -167,6 +167,29 @@ async fn the_session_is_the_same_for_every_file_and_afterwards() {
     client.batch("DROP ROLE migrate_test_weak").await.expect("role");
 }
 
+/// What a run prepares for itself is no script's to keep.
+#[tokio::test]
+async fn prepared_statements_are_thrown_away_and_none_stays_behind() {
+    let db = Database::new().await;
+    let client = db.client().await;
+    client.batch("PREPARE own AS SELECT 1").await.expect("a statement of the session");
+    let migrator = migrator(&[
+        ("001_a", "CREATE TABLE a ()", ""),
+        ("002_b", "CREATE TABLE b ()", ""),
+        ("003_c", "CREATE TABLE c ()", ""),
+        ("004_d", "CREATE TABLE d (); DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$;", ""),
+        ("005_e", "CREATE TABLE e ()", ""),
+    ]);
+    let prepared = "SELECT name FROM pg_prepared_statements WHERE from_sql";
+    migrator.up(&client, Steps::Count(3)).await.expect("the first three");
+    assert_eq!(texts(&client, prepared).await, ["own"]);
+    migrator.up(&client, Steps::All).await.expect("the others");
+    assert_eq!(texts(&client, prepared).await, [""; 0]);
+    assert_eq!(states(&migrator, &client).await, [State::Completed; 5]);
+    let applied = "SELECT version FROM schema_migrations_log WHERE action = 'applied' ORDER BY id";
+    assert_eq!(texts(&client, applied).await, ["001", "002", "003", "004", "005"]);
+}
+
 #[tokio::test]
 async fn a_busy_table_is_not_waited_for_long() {
     let db = Database::new().await;

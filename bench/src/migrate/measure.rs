@@ -35,6 +35,8 @@ pub(crate) struct Split {
 pub(crate) struct First {
     pub(crate) up: Vec<f64>,
     pub(crate) verify: Vec<f64>,
+    /// An empty database created and dropped, which verification cannot do without.
+    pub(crate) empty: Vec<f64>,
     pub(crate) down: Vec<f64>,
 }
 
@@ -90,6 +92,11 @@ pub(crate) async fn first(server: &Server, plan: &Plan) -> Result<First> {
         let verification = migrator.verify(&client, &connect).await?;
         all.verify.push(seconds_since(began));
         ensure!(verification.clean, "migration 001 is not as declared: {verification:?}");
+
+        let began = Instant::now();
+        client.batch_execute("CREATE DATABASE bench_empty TEMPLATE template0").await?;
+        client.batch_execute("DROP DATABASE bench_empty").await?;
+        all.empty.push(seconds_since(began));
 
         let began = Instant::now();
         migrator.down(&client, 1).await?;

@@ -23,6 +23,7 @@ pub(crate) struct Report {
     split_and_lint: Figure,
     up_001: Figure,
     verify_001: Figure,
+    empty_database: Figure,
     down_001: Figure,
     claims: Vec<Claim>,
 }
@@ -69,6 +70,7 @@ impl Report {
             split_and_lint: Figure::of(&split.with_lint),
             up_001: Figure::of(&first.up),
             verify_001: Figure::of(&first.verify),
+            empty_database: Figure::of(&first.empty),
             down_001: Figure::of(&first.down),
             claims: Vec::new(),
         };
@@ -131,6 +133,7 @@ impl Report {
             ("splitting and linting 1 MB", &self.split_and_lint),
             ("001 up", &self.up_001),
             ("001 verify", &self.verify_001),
+            ("of that, what an empty database costs to create and drop", &self.empty_database),
             ("001 down", &self.down_001),
         ] {
             let [median, low, high] = [figure.median, figure.quartiles.0, figure.quartiles.1].map(time);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio_postgres::Client;
 
 use crate::busy::Patience;
-use crate::history::{self, Change, LogAction, Reached, RecordStatus, Took};
+use crate::history::{self, Change, LogAction, PreparedRecord, Reached, RecordStatus, Took};
 use crate::lock::Fence;
 use crate::message;
 use crate::session::{Limits, SessionState};
@@ -36,6 +36,10 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Runner<'a> {
     context: Context<'a>,
     watch: Watch,
+    /// How files are recorded that run in a transaction for the first time, if there are several.
+    record: Option<PreparedRecord<'a>>,
+    /// The next file's transaction, which was opened with the COMMIT before it.
+    opened: Option<Transaction<'a>>,
 }
 
 impl<'a> Runner<'a> {
@@ -59,7 +63,7 @@ impl<'a> Runner<'a> {
             Fence::Lease { .. } => 0,
         };
         let context = Context { client, settings, progress, fence, pid, run, began: Instant::now(), session };
-        Ok(Self { context, watch: Watch::new(connector, database) })
+        Ok(Self { context, watch: Watch::new(connector, database), record: None, opened: None })
     }
 
     /// The run's first entry in the log.
@@ -73,23 +77,29 @@ impl<'a> Runner<'a> {
         {
             return Err(Error::NeedsSession { file: step.file.to_owned() });
         }
+        let mut new = steps.iter().filter(|step| self.context.can_prepare(step));
+        if let (Some(first), Some(_)) = (new.next(), new.next()) {
+            self.record = PreparedRecord::prepare(self.context.client, &self.context.end_of(first)).await;
+        }
         let mut done = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let &PlannedStep { version, name, file, direction, .. } = step;
             let (position, total) = (index + 1, steps.len());
             self.context.progress.started(&Started { version, name, file, direction, position, total });
-            done.push(self.step(step).await?);
+            done.push(self.step(step, steps.get(index + 1)).await?);
         }
         Ok(done)
     }
 
-    async fn step(&mut self, step: &PlannedStep<'_>) -> Result<Done> {
+    async fn step(&mut self, step: &PlannedStep<'_>, next: Option<&PlannedStep<'_>>) -> Result<Done> {
         self.context.began = Instant::now();
-        let limits = Limits::new(step.script.directives(), self.context.settings, &self.context.session);
+        let limits = self.context.limits(step);
         let result = if step.script.directives().no_transaction {
             self.stepwise(step, &limits).await
         } else {
-            self.in_transaction(step, &limits).await
+            let next = next.filter(|next| self.context.is_whole_in_session(next));
+            let next = next.map(|next| self.context.limits(next));
+            self.in_transaction(step, &limits, next.as_ref()).await
         };
         let duration = self.context.began.elapsed();
         let &PlannedStep { version, name, file, direction, .. } = step;
@@ -109,13 +119,28 @@ impl<'a> Runner<'a> {
         Ok(Done { version, name, file, direction, duration })
     }
 
-    async fn in_transaction(&mut self, step: &PlannedStep<'_>, limits: &Limits) -> Result<(), Failure> {
-        let Self { context, watch } = self;
+    async fn in_transaction(
+        &mut self,
+        step: &PlannedStep<'_>,
+        limits: &Limits,
+        next: Option<&Limits>,
+    ) -> Result<(), Failure> {
+        let Self { context, watch, record, opened } = self;
         let mut patience = context.patience(limits);
         loop {
-            let Err(failure) = watch.during(context, context.attempt(step, limits)).await else {
-                return Ok(());
+            let prepared = record.as_ref().filter(|_| context.can_prepare(step));
+            let attempt = context.attempt(step, limits, prepared, opened.take(), next);
+            let failure = match watch.during(context, attempt).await {
+                Ok(transaction) => {
+                    *opened = transaction;
+                    return Ok(());
+                }
+                Err(failure) => failure,
             };
+            if prepared.is_some() && failure.is_unknown_record(step.script) {
+                *record = None;
+                continue;
+            }
             if !(failure.is_busy() && patience.pause(context, step, watch.blockers()).await) {
                 return Err(failure);
             }
@@ -123,7 +148,7 @@ impl<'a> Runner<'a> {
     }
 
     async fn stepwise(&mut self, step: &PlannedStep<'_>, limits: &Limits) -> Result<(), Failure> {
-        let Self { context, watch } = self;
+        let Self { context, watch, .. } = self;
         let restoring = context.session.restoring(context.client);
         let result = stepwise::run(context, watch, step, limits).await;
         let restored = restoring.restore().await;
@@ -143,7 +168,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// A change of the step's row that tells of no progress.
     pub(crate) fn change<'c>(
         &'c self,
@@ -171,20 +196,50 @@ impl Context<'_> {
         Patience::new(self.settings.busy_wait, limits)
     }
 
-    /// A file, the session's settings as they were, and its row: all in one transaction.
-    async fn attempt(&self, step: &PlannedStep<'_>, limits: &Limits) -> Result<(), Failure> {
+    fn limits(&self, step: &PlannedStep<'_>) -> Limits {
+        Limits::new(step.script.directives(), self.settings, &self.session)
+    }
+
+    /// Whether the step is one transaction, in the session that all steps run in.
+    fn is_whole_in_session(&self, step: &PlannedStep<'_>) -> bool {
+        matches!(self.fence, Fence::Process(_)) && !step.script.directives().no_transaction
+    }
+
+    /// Whether the record of the step may be a prepared statement: there is no row to look for.
+    fn can_prepare(&self, step: &PlannedStep<'_>) -> bool {
+        self.is_whole_in_session(step) && step.direction == Direction::Up && !step.is_recorded
+    }
+
+    /// What the row says when the step is through.
+    fn end_of<'c>(&'c self, step: &'c PlannedStep<'_>) -> Change<'c> {
         let (action, status) = history::end(step.direction);
-        let mut change = self.change(step, action, status);
-        change.is_new = !step.is_recorded;
         let count = step.script.statements().len();
-        change.reached = Reached { statement: count, attempted: count, prefix: None };
-        let (transaction, own) = Transaction::begin_under(self.client, limits, &self.fence).await?;
+        let reached = Reached { statement: count, attempted: count, prefix: None };
+        Change { is_new: !step.is_recorded, reached, ..self.change(step, action, status) }
+    }
+
+    /// A file, the session's settings as they were, and its row: all in one transaction, which may be open already. It gives
+    /// the one for the next file.
+    async fn attempt(
+        &self,
+        step: &PlannedStep<'_>,
+        limits: &Limits,
+        prepared: Option<&PreparedRecord<'_>>,
+        opened: Option<Transaction<'a>>,
+        next: Option<&Limits>,
+    ) -> Result<Option<Transaction<'a>>, Failure> {
+        let change = self.end_of(step);
+        let change = prepared.map_or_else(|| change.sql(), |prepared| prepared.sql(&change));
+        let (transaction, own) = match opened {
+            Some(transaction) => (transaction, None),
+            None => Transaction::begin_under(self.client, limits, &self.fence).await?,
+        };
         let session = own.as_ref().unwrap_or(&self.session);
         // The history is written by the role that connected.
-        let record = format!("{}{}", session.restore_sql(), change.sql());
+        let record = format!("{}{change}", session.restore_sql());
         match transaction.run(step.script, &record, &self.fence).await {
             Ok(()) => {
-                let committed = transaction.commit().await;
+                let committed = transaction.commit_and_begin(next).await;
                 committed.map_err(|source| Failure::from(source).after(step.script))
             }
             Err(failure) => {

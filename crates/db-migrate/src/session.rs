@@ -81,24 +81,29 @@ impl SessionState {
         let settings: Vec<(String, String)> = ask::all(client, settings).await?;
         let others =
             "SELECT pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('role'),
-                    pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL";
-        let (user, role, has_transaction_timeout): (String, String, bool) = ask::one(client, others).await?;
-        let set = |name: &str, value: &str, is_local: bool| {
-            format!("pg_catalog.set_config({}, {}, {is_local})", literal(name), literal(value))
+                    pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL,
+                    coalesce((SELECT usename = session_user FROM pg_catalog.pg_stat_activity
+                              WHERE pid = pg_catalog.pg_backend_pid()), false)";
+        let (user, role, has_transaction_timeout, is_itself): (String, String, bool, bool) =
+            ask::one(client, others).await?;
+        let set = |(name, value): &(String, String)| {
+            format!("pg_catalog.set_config({}, {}, false)", literal(name), literal(value))
         };
-        let set_identity =
-            |is_local| set("session_authorization", &user, is_local) + ", " + &set("role", &role, is_local);
-        let settings: String = settings.iter().map(|(name, value)| set(name, value, false) + ", ").collect();
+        let set: Vec<String> = settings.iter().map(set).collect();
+        let settings = if set.is_empty() { String::new() } else { format!("SELECT {};", set.join(", ")) };
         // Whose they are could not be told apart later.
         let had_own =
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema())
                  OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE name <> '')";
         let discard = if ask::one(client, had_own).await? { "" } else { "CLOSE ALL; DISCARD TEMP; " };
-        // Who one is comes last: only a superuser may set some of the others. One statement is quicker than many.
-        let identity = set_identity(false);
-        let restore =
-            format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}SELECT {settings}{identity};");
-        Ok(Self { restore, identity: format!("SELECT {};", set_identity(true)), has_transaction_timeout })
+        let identity = |set: &str| {
+            format!("{set} SESSION AUTHORIZATION {}; {set} ROLE {};", literal(&user), literal(&role))
+        };
+        // RESET SESSION AUTHORIZATION does the same for who never became anybody else.
+        let restored = if is_itself && role == "none" { String::new() } else { identity("SET") };
+        // Who one is comes last: only a superuser may set some of the others. One SELECT for them is quicker than many SETs.
+        let restore = format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}{settings}{restored}");
+        Ok(Self { restore, identity: identity("SET LOCAL"), has_transaction_timeout })
     }
 
     /// Makes the rest of a transaction run as who the session was, whatever role a script has set.

@@ -87,8 +87,7 @@ pub(crate) struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(crate) async fn begin(client: &'a Client, limits: &Limits) -> db_core::Result<Transaction<'a>> {
         let transaction = Self { client, open: true };
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", limits.set_local());
-        client.batch(&begin).await?;
+        client.batch(&begin_sql(limits)).await?;
         Ok(transaction)
     }
 
@@ -163,6 +162,20 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// Commits, and opens the next one without waiting in between. That it could not be opened is for whoever needs it to
+    /// find out.
+    pub(crate) async fn commit_and_begin(self, next: Option<&Limits>) -> db_core::Result<Option<Self>> {
+        let Some(limits) = next else {
+            return self.commit().await.map(|()| None);
+        };
+        let client = self.client;
+        // Behind a COMMIT that fails it is open as well, and its end closes it.
+        let next = Self { client, open: true };
+        let begin = begin_sql(limits);
+        let (committed, begun) = join(self.commit(), client.batch(&begin)).await;
+        committed.map(|()| begun.is_ok().then_some(next))
+    }
+
     /// Rolls back. Fails only with the connection, and then the server does it.
     pub(crate) async fn rollback(mut self) {
         if self.client.batch("ROLLBACK").await.is_ok() {
@@ -211,6 +224,16 @@ impl Failure {
         self
     }
 
+    /// Whether the script is through and the server does not know the statement that should have recorded it.
+    pub(crate) fn is_unknown_record(&self, script: &Script) -> bool {
+        let FailureCause::Database(error) = &self.cause else {
+            return false;
+        };
+        self.completed == script.statements().len()
+            && error.phase() != Phase::Commit
+            && error.sqlstate() == Some(SqlState::INVALID_STATEMENT_NAME)
+    }
+
     /// Whether others use what it needs, so that it may well succeed a little later. Nothing of it took effect.
     pub(crate) fn is_busy(&self) -> bool {
         let FailureCause::Database(error) = &self.cause else {
@@ -224,6 +247,10 @@ impl Failure {
         error.phase() != Phase::Commit
             && (code == Some(SqlState::LOCK_NOT_AVAILABLE) || code == Some(SqlState::DEADLOCK_DETECTED))
     }
+}
+
+fn begin_sql(limits: &Limits) -> String {
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", limits.set_local())
 }
 
 /// The history must have had a row to change, and the lock must be ours in this very transaction.

@@ -1,6 +1,7 @@
 //! What was applied, and everything that ever happened: the values. The tables are in `tables`, what is written to them
 //! in `write`.
 
+mod prepared;
 mod tables;
 mod write;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+pub(crate) use prepared::PreparedRecord;
 pub use tables::applied_version;
 pub(crate) use tables::{create, create_schema_sql, load, log};
 pub(crate) use write::{Change, Reached, Took, amend_sql, begin_run, end_run, literal, progress_sql};

@@ -57,35 +57,96 @@ pub(crate) enum Took {
     Known(Duration),
 }
 
+/// What differs from file to file, as terms of SQL.
+struct Terms {
+    key: String,
+    name: String,
+    /// Of the file that runs.
+    checksum: String,
+    up_checksum: String,
+    up_loose_checksum: String,
+    statement: String,
+    attempted: String,
+    phase: String,
+}
+
+impl Terms {
+    /// Parameters of a prepared statement, whose values are [`Terms::arguments`]. All statements of the file are through.
+    fn parameters() -> Self {
+        let [key, name, checksum, loose, statement, phase] =
+            ["$1", "$2", "$3", "$4", "$5", "$6"].map(str::to_owned);
+        Self {
+            key,
+            name,
+            checksum: checksum.clone(),
+            up_checksum: checksum,
+            up_loose_checksum: loose,
+            attempted: statement.clone(),
+            statement,
+            phase,
+        }
+    }
+
+    fn arguments(&self) -> String {
+        let Self { key, name, up_checksum, up_loose_checksum, statement, phase, .. } = self;
+        [key, name, up_checksum, up_loose_checksum, statement, phase].map(String::as_str).join(", ")
+    }
+}
+
+/// The types of [`Terms::parameters`].
+const PARAMETERS: &str = "text, text, text, text, integer, text";
+
 impl Change<'_> {
     /// The change as one statement. It returns the server process if there was a row to change.
     pub(crate) fn sql(&self) -> String {
-        let entry = self.entry();
-        let Self { table, key, direction, status, reached, .. } = self;
-        let (key, status, direction_name) =
-            (literal(key.as_str()), name(&STATUSES, *status), name(&DIRECTIONS, *direction));
-        let Reached { statement, attempted, prefix } = *reached;
-        let prefix = prefix.map_or("NULL".to_owned(), |prefix| literal(prefix.as_str()));
-        let history = table.sql();
+        self.sql_of(&self.terms())
+    }
+
+    /// The statement that prepares this change for other files.
+    pub(super) fn prepare_sql(&self, name: &str) -> String {
+        format!("PREPARE {name} ({PARAMETERS}) AS {}", self.sql_of(&Terms::parameters()))
+    }
+
+    /// The change by the statement that was prepared.
+    pub(super) fn execute_sql(&self, name: &str) -> String {
+        format!("EXECUTE {name} ({})", self.terms().arguments())
+    }
+
+    fn terms(&self) -> Terms {
+        let up = self.migration.up();
+        let script = match self.direction {
+            Direction::Up => Some(up),
+            Direction::Down => self.migration.down(),
+        };
+        Terms {
+            key: literal(self.key.as_str()),
+            name: literal(self.migration.name()),
+            checksum: or_null(script.map(|script| script.checksum().as_str())),
+            up_checksum: literal(up.checksum().as_str()),
+            up_loose_checksum: literal(up.loose_checksum().as_str()),
+            statement: self.reached.statement.to_string(),
+            attempted: self.reached.attempted.to_string(),
+            phase: or_null(up.directives().phase.map(|phase| name(&PHASES, phase))),
+        }
+    }
+
+    fn sql_of(&self, terms: &Terms) -> String {
+        let entry = self.entry_of(terms);
+        let (status, direction) = (name(&STATUSES, self.status), name(&DIRECTIONS, self.direction));
+        let prefix = or_null(self.reached.prefix.map(Checksum::as_str));
+        let history = self.table.sql();
         let update = if self.is_new { "" } else { UPDATE };
-        let change = match direction {
-            Direction::Up => {
-                let up = self.migration.up();
-                let phase =
-                    up.directives().phase.map_or("NULL".to_owned(), |phase| literal(name(&PHASES, phase)));
-                format!(
-                    "INSERT INTO {history} AS h (version, name, checksum, loose_checksum, applied_at, applied_by,
-                         duration_ms, status, direction, statement, attempted, prefix, phase, tool, log_id)
-                     SELECT {key}, {}, {}, {}, at, by_role, duration_ms, '{status}', '{direction_name}', {statement},
-                         {attempted}, {prefix}, {phase}, tool, id FROM entry
-                     {update}",
-                    literal(self.migration.name()),
-                    literal(up.checksum().as_str()),
-                    literal(up.loose_checksum().as_str()),
-                )
-            }
+        let Terms { key, name, up_checksum, up_loose_checksum, statement, attempted, phase, .. } = terms;
+        let change = match self.direction {
+            Direction::Up => format!(
+                "INSERT INTO {history} AS h (version, name, checksum, loose_checksum, applied_at, applied_by,
+                     duration_ms, status, direction, statement, attempted, prefix, phase, tool, log_id)
+                 SELECT {key}, {name}, {up_checksum}, {up_loose_checksum}, at, by_role, duration_ms, '{status}',
+                     '{direction}', {statement}, {attempted}, {prefix}, {phase}, tool, id FROM entry
+                 {update}"
+            ),
             Direction::Down => format!(
-                "UPDATE {history} AS h SET status = '{status}', direction = '{direction_name}',
+                "UPDATE {history} AS h SET status = '{status}', direction = '{direction}',
                      statement = {statement}, attempted = {attempted}, prefix = {prefix}, tool = entry.tool,
                      log_id = entry.id
                  FROM entry WHERE h.version = {key}"
@@ -96,12 +157,12 @@ impl Change<'_> {
 
     /// Its entry in the log alone, as one statement.
     pub(crate) fn entry(&self) -> String {
-        let Self { table, run, migration, key, direction, action, took, at, error, .. } = self;
-        let script = match direction {
-            Direction::Up => Some(migration.up()),
-            Direction::Down => migration.down(),
-        };
-        let checksum = script.map_or("NULL".to_owned(), |script| literal(script.checksum().as_str()));
+        self.entry_of(&self.terms())
+    }
+
+    fn entry_of(&self, terms: &Terms) -> String {
+        let Self { table, run, action, took, at, error, .. } = self;
+        let Terms { key, name, checksum, .. } = terms;
         let took = match took {
             // The sum of the statements, not of the time that the program waited between them.
             Took::Transaction => {
@@ -113,13 +174,11 @@ impl Change<'_> {
         let statement = at.map_or("NULL".to_owned(), |at| at.to_string());
         format!(
             "INSERT INTO {} (run, action, version, name, checksum, duration_ms, statement, error, tool)
-             VALUES ({run}, '{}', {}, {}, {checksum}, {took}, {statement}, {}, {})
+             VALUES ({run}, '{}', {key}, {name}, {checksum}, {took}, {statement}, {}, {})
              RETURNING id, at, by_role, duration_ms, tool",
             table.log_sql(),
             action.name(),
-            literal(key.as_str()),
-            literal(migration.name()),
-            error.map_or("NULL".to_owned(), literal),
+            or_null(*error),
             literal(TOOL),
         )
     }
@@ -132,7 +191,7 @@ pub(crate) fn progress_sql(table: &HistoryTable, key: &Version, reached: Reached
         "UPDATE {} SET statement = {statement}, attempted = {attempted}, prefix = {}
          WHERE version = {} RETURNING pg_catalog.pg_backend_pid()",
         table.sql(),
-        prefix.map_or("NULL".to_owned(), |prefix| literal(prefix.as_str())),
+        or_null(prefix.map(Checksum::as_str)),
         literal(key.as_str()),
     )
 }
@@ -202,7 +261,7 @@ pub(crate) async fn end_run(
         LogAction::RunEnded.name(),
         literal(what),
         millis(took),
-        error.map_or("NULL".to_owned(), literal),
+        or_null(error),
         literal(TOOL),
     );
     client.batch(&sql).await
@@ -223,6 +282,10 @@ pub(crate) fn literal(text: &str) -> String {
     }
     quoted.push('\'');
     quoted
+}
+
+fn or_null(text: Option<&str>) -> String {
+    text.map_or("NULL".to_owned(), literal)
 }
 
 fn millis(duration: Duration) -> i64 {
