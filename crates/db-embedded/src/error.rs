@@ -161,10 +161,10 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// Only the owner of a server can halt or resume it.
+    /// Only the owner of a server can halt, resume or renew it.
     #[error("cannot {operation} the PostgreSQL in {}: it belongs to another owner", folder.display())]
     Attached {
-        /// `halt` or `resume`.
+        /// `halt`, `resume` or `renew`.
         operation: &'static str,
         /// The folder of the server.
         folder: PathBuf,

@@ -116,6 +116,11 @@ impl Folder {
         Ok(path)
     }
 
+    /// Keeps the password of a database that was copied.
+    pub(crate) fn keep_password(&self, password: &SecretString, owner: Option<&RunAs>) -> Result<(), Error> {
+        self.replace(&self.password_file(), password.expose_secret(), owner)
+    }
+
     /// Writes a small file, mode 0600, so that readers see the old content or the new one.
     pub(crate) fn replace(&self, path: &Path, text: &str, owner: Option<&RunAs>) -> Result<(), Error> {
         let new = path.with_extension("new");
@@ -143,6 +148,15 @@ impl Folder {
             user.own(&path)?;
         }
         Ok(path)
+    }
+
+    /// Throws the database away, if there is one.
+    pub(crate) fn remove_data(&self) -> Result<(), Error> {
+        let data = self.data();
+        match fs::remove_dir_all(&data) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", &data)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Puts a finished database in its place.

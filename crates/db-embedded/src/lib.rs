@@ -28,6 +28,8 @@
 //!   first, an immediate one three seconds later.
 //! - **User**: PostgreSQL refuses to run as root. When we are root it runs as the owner of the data folder, else as
 //!   `postgres`, else as `nobody`.
+//! - **Standby**: a folder may begin as a copy of another server instead of an empty database
+//!   ([`Settings::standby_of`]), and be made one later ([`Server::follow`]). It needs `pg_basebackup`.
 //! - **Network**: only 127.0.0.1, on a port that is chosen free and kept as long as it stays free; no Unix socket;
 //!   `scram-sha-256` with a random password.
 //!
@@ -60,6 +62,7 @@ mod launch;
 mod log;
 mod pidfile;
 mod process;
+mod standby;
 mod state;
 mod supervisor;
 mod user;

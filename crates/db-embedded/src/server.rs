@@ -12,6 +12,8 @@ use crate::folder::Folder;
 use crate::launch::{Cluster, Port, Running, end_left_over};
 use crate::pidfile::PidFile;
 use crate::process::{self, POLL};
+use crate::settings::waives_durability;
+use crate::standby::{self, Leader};
 use crate::state::State;
 use crate::user::RunAs;
 use crate::{Error, Exit, Installation, Settings, initialise, install};
@@ -93,7 +95,12 @@ impl Server {
 
     async fn own(folder: Folder, settings: Settings, lock: File) -> Result<Self, Error> {
         let last = State::read(&folder);
-        let installation = install::choose(&folder, &settings).await?;
+        let is_new = folder.major()?.is_none();
+        let leader = settings.leader.as_ref().filter(|_| is_new);
+        let installation = match leader {
+            Some(leader) => leader.installation.clone(),
+            None => install::choose(&folder, &settings).await?,
+        };
         let run_as = RunAs::choose(&folder.data())?;
         if let Some(user) = &run_as {
             user.check_reach(folder.path())?;
@@ -102,7 +109,6 @@ impl Server {
         end_left_over(&folder, last.as_ref()).await?;
         folder.remove_unfinished();
 
-        let is_new = folder.major()?.is_none();
         let (mut user, mut present, mut port) = (settings.user.clone(), "postgres".to_owned(), None);
         if let Some(last) = last {
             port = Some(last.port);
@@ -110,7 +116,10 @@ impl Server {
                 (user, present) = (last.user, last.database);
             }
         }
-        if is_new {
+        if let Some(leader) = leader {
+            standby::copy(&folder, run_as.as_ref(), leader, !settings.waives_durability()).await?;
+            present.clone_from(&leader.database);
+        } else if is_new {
             initialise::data(&folder, &installation, run_as.as_ref(), &settings).await?;
         }
         let password = folder.password()?;
@@ -278,6 +287,34 @@ impl Server {
             owner.halt(Shutdown::Fast).await?;
         }
         owner.running = Some(owner.cluster.launch(Port::Await(port)).await?);
+        Ok(())
+    }
+
+    /// Throws the database away and begins again as a copy of `leader` that streams from it, known to it as `name`, as
+    /// [`Settings::standby_of`] does. It is stopped for that, if it runs, and comes back on the same port.
+    ///
+    /// # Errors
+    /// On an attached server, and when the leader cannot be copied; the database is kept then. Else as
+    /// [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// Dropped midway, it is halted, and what it has started is stopped; the database is the old one, the new one, or none.
+    /// `follow` again.
+    pub async fn follow(&mut self, leader: &Self, name: &str) -> Result<(), Error> {
+        let leader = Leader::new(leader, name.to_owned());
+        leader.check()?;
+        let port = self.port();
+        let owner = self.owner("renew")?;
+        owner.halt(Shutdown::Fast).await?;
+        let cluster = &mut owner.cluster;
+        cluster.folder.remove_unfinished();
+        let must_last = !waives_durability(&cluster.parameters);
+        standby::copy(&cluster.folder, cluster.run_as.as_ref(), &leader, must_last).await?;
+        cluster.state.user = leader.user;
+        cluster.state.database = leader.database;
+        cluster.state.installation = leader.installation;
+        owner.running = Some(cluster.launch(Port::Await(port)).await?);
+        (self.state, self.password) = (owner.cluster.state.clone(), leader.password);
         Ok(())
     }
 

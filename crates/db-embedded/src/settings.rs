@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Error, Search};
+use crate::standby::Leader;
+use crate::{Error, Search, Server};
 
 /// How a server is found, made, started and stopped.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct Settings {
     pub(crate) start_timeout: Duration,
     pub(crate) stop_timeout: Duration,
     pub(crate) download_folder: Option<PathBuf>,
+    pub(crate) leader: Option<Leader>,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
             start_timeout: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(10),
             download_folder: None,
+            leader: None,
         }
     }
 
@@ -82,6 +85,15 @@ impl Settings {
         Self { stop_timeout, ..self }
     }
 
+    /// Has a new folder begin as a copy of `leader`, which has to run meanwhile, and the server be its streaming standby,
+    /// known to it as `name`. User, password, database and programs are the leader's. Default: an empty database. It is
+    /// decided when the folder is made; a folder that exists stays what it is.
+    #[must_use]
+    pub fn standby_of(self, leader: &Server, name: impl Into<String>) -> Self {
+        let leader = Leader::new(leader, name.into());
+        Self { user: leader.user.clone(), database: leader.database.clone(), leader: Some(leader), ..self }
+    }
+
     /// Where a downloaded PostgreSQL is put and looked for, shared by any number of servers. Default: `download` in
     /// the server's folder.
     #[cfg(feature = "download")]
@@ -92,11 +104,7 @@ impl Settings {
 
     /// Whether the content need not survive a crash of the system, as in tests.
     pub(crate) fn waives_durability(&self) -> bool {
-        self.parameters
-            .iter()
-            .rev()
-            .find(|(name, _)| name == "fsync")
-            .is_some_and(|(_, value)| value == "off")
+        waives_durability(&self.parameters)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -109,6 +117,7 @@ impl Settings {
                 return Err(Error::Setting { name: "parameter", value: name.clone(), accepted });
             }
         }
+        self.leader.as_ref().map_or(Ok(()), Leader::check)?;
         if self.port == Some(0) {
             return Err(Error::Setting { name: "port", value: "0".to_owned(), accepted: "1 to 65535" });
         }
@@ -116,8 +125,14 @@ impl Settings {
     }
 }
 
+/// Whether parameters say so; later ones win.
+pub(crate) fn waives_durability(parameters: &[(String, String)]) -> bool {
+    let fsync = parameters.iter().rev().find(|(name, _)| name == "fsync");
+    fsync.is_some_and(|(_, value)| value == "off")
+}
+
 /// Names are kept to what needs no quoting in a URL, and no escape in SQL once in double quotes.
-fn check_name(name: &'static str, value: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &'static str, value: &str) -> Result<(), Error> {
     let known = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if (1..=63).contains(&value.len()) && value.chars().all(known) {
         return Ok(());

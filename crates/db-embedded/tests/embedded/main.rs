@@ -6,5 +6,6 @@ mod cancel;
 mod left_over;
 mod owner;
 mod search;
+mod standby;
 mod start;
 mod support;
