@@ -1,5 +1,6 @@
-//! The program `db` as a user runs it, on binaries of this machine.
+//! What needs binaries of this machine: the program `db` as a user runs it, and clusters.
 
+mod cluster;
 mod commands;
 mod migrate;
 mod migrate_authoring;

@@ -80,7 +80,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn execute(admin: &str, sql: &str) -> Result<(), Error> {
+pub(crate) async fn execute(admin: &str, sql: &str) -> Result<(), Error> {
     let (client, driver) = connect(admin).await?;
     client.batch_execute(sql).await?;
     drop(client);
@@ -94,7 +94,7 @@ pub(crate) async fn version(admin: &str) -> Result<String, Error> {
     Ok(client.query_one("SHOW server_version", &[]).await?.get(0))
 }
 
-async fn connect(admin: &str) -> Result<(Client, JoinHandle<()>), Error> {
+pub(crate) async fn connect(admin: &str) -> Result<(Client, JoinHandle<()>), Error> {
     let mut config: Config = admin.parse()?;
     config.connect_timeout(Duration::from_secs(5));
     let (client, connection) = config.connect(NoTls).await?;

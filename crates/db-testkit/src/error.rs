@@ -1,5 +1,7 @@
 //! What can go wrong before a test has its database.
 
+use std::time::Duration;
+
 /// Why there is no server or no database for a test.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,16 @@ pub enum Error {
     /// A proxy did not find its server's address, or got no port to listen on.
     #[error("cannot start a proxy")]
     Proxy(#[source] std::io::Error),
+    /// A server did not come to a state in time.
+    #[error("not within {:.1} s: {what} ({answer})", waited.as_secs_f64())]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        waited: Duration,
+        /// What the server said last.
+        answer: String,
+    },
     /// The server answered with an error.
     #[error("{0}")]
     Postgres(String),

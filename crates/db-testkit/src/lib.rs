@@ -29,6 +29,8 @@
 //!   COMMIT, a lost acknowledgement, a cut after so many bytes. Tests wait for its [`Counts`] and never for time.
 //! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address;
 //!   [`TestServer::halt_at_once`] does so as a crash would, [`TestServer::freeze`] lets it fall silent.
+//! - A [`TestCluster`] is a primary with streaming replicas, each a server of its own. They can be killed, frozen, promoted,
+//!   delayed, made to follow one another, and waited for; an old primary comes back as what it was.
 //!
 //! # Features
 //! | feature | default | adds |
@@ -36,6 +38,7 @@
 //! | `docker` | no | [`Backend::Docker`], by `testcontainers` |
 
 mod backend;
+mod cluster;
 mod database;
 mod error;
 mod processes;
@@ -46,6 +49,7 @@ mod server;
 mod docker;
 
 pub use backend::Backend;
+pub use cluster::{Node, TestCluster};
 pub use database::TestDatabase;
 pub use error::Error;
 pub use proxy::{Counts, Direction, End, Fault, Injected, Proxy, Refusal};

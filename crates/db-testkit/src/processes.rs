@@ -1,6 +1,7 @@
 //! Signals to all processes of a local server. Each is in a session of its own, so that no process group holds them.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +20,25 @@ pub(crate) fn signal_all(postmaster: Option<u32>, signal: Signal) -> Result<(), 
     }
     Ok(())
 }
+
+/// Ends local servers as a crash does, whether they stand still or not, and waits until they are gone, or until it has taken
+/// too long. Blocks the thread, for who drops a server.
+pub(crate) fn end_at_once(postmasters: &[u32]) {
+    let ids: Vec<i32> = postmasters.iter().filter_map(|id| i32::try_from(*id).ok()).collect();
+    for postmaster in &ids {
+        // It waits for a process that stands still; who wakes up first finds that it is to end.
+        send(*postmaster, Signal::SIGQUIT).ok();
+        signal_all(u32::try_from(*postmaster).ok(), Signal::SIGCONT).ok();
+    }
+    let start = Instant::now();
+    let is_there = |id: &i32| kill(Pid::from_raw(*id), None).is_ok();
+    while ids.iter().any(is_there) && start.elapsed() < END {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How long servers may take to end at once. PostgreSQL kills after 5 s what has not ended.
+const END: Duration = Duration::from_secs(6);
 
 fn send(process: i32, signal: Signal) -> Result<(), Error> {
     match kill(Pid::from_raw(process), signal) {

@@ -49,7 +49,7 @@ impl TestServer {
                 let origin = format!("docker, image {image}, PostgreSQL {version}");
                 Ok(Self { url: container.url(), origin, running: Running::Docker(Box::new(container)) })
             }
-            Backend::Local(search) => Self::local(search).await,
+            Backend::Local(search) => Self::local(search, |settings| settings).await,
         }
     }
 
@@ -170,7 +170,11 @@ impl TestServer {
         Ok(Self { url: url.to_owned(), origin, running: Running::Given })
     }
 
-    async fn local(search: &Search) -> Result<Self, Error> {
+    /// On binaries of this machine, with the settings of tests as changed.
+    pub(crate) async fn local(
+        search: &Search,
+        change: impl FnOnce(Settings) -> Settings + Send,
+    ) -> Result<Self, Error> {
         remove_left_overs();
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         // The server may run as another user, who must be able to enter.
@@ -181,7 +185,7 @@ impl TestServer {
                 settings.parameter(*name, *value)
             })
             .search(search.clone());
-        let server = Server::start(settings).await?;
+        let server = Server::start(change(settings)).await?;
         let installation = server.installation();
         let origin = format!(
             "local binaries, PostgreSQL {} from {}",
@@ -190,6 +194,33 @@ impl TestServer {
         );
         let url = server.url().expose_secret().to_owned();
         Ok(Self { url, origin, running: Running::Local(Box::new(server), folder) })
+    }
+}
+
+/// What a cluster needs of its servers.
+impl TestServer {
+    /// Has the server of these settings be a streaming standby of this one.
+    pub(crate) fn lead(&self, settings: Settings, name: &str) -> Settings {
+        match &self.running {
+            Running::Local(server, _) => settings.standby_of(server, name),
+            _ => settings,
+        }
+    }
+
+    /// Throws its data away and begins again as a streaming standby of `leader`, under the same address.
+    pub(crate) async fn follow(&mut self, leader: &Self, name: &str) -> Result<(), Error> {
+        match (&mut self.running, &leader.running) {
+            (Running::Local(server, _), Running::Local(leader, _)) => Ok(server.follow(leader, name).await?),
+            _ => Err(Error::Given),
+        }
+    }
+
+    /// The process of a server on this machine, as long as it is not halted.
+    pub(crate) fn postmaster(&self) -> Option<u32> {
+        match &self.running {
+            Running::Local(server, _) => server.pid(),
+            _ => None,
+        }
     }
 }
 
