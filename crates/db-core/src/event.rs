@@ -1,7 +1,9 @@
-//! What a pool tells its observers, and the observer that writes it to the log. What retries tell is in [`retry`].
+//! What a pool tells its observers, and the observer that writes it to the log. What retries tell is in [`retry`], what
+//! a cluster tells in [`cluster`].
 //!
 //! Observers are called on the caller's task and must neither block nor panic.
 
+mod cluster;
 mod retry;
 
 use std::panic::Location;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use crate::Error;
 
+pub use cluster::{EndpointChanged, ReadMoved};
 pub use retry::{BreakerChanged, BreakerState, CommitResolved, GaveUp, GaveUpReason, ResolvedBy, Retried};
 
 /// Receives events. Every method does nothing unless it is overridden.
@@ -40,6 +43,10 @@ pub trait Observer: Send + Sync {
     fn breaker_changed(&self, _event: &BreakerChanged<'_>) {}
     /// The server was asked what became of a COMMIT whose answer was lost.
     fn commit_resolved(&self, _event: &CommitResolved<'_>) {}
+    /// A server of a cluster is good for something else than before.
+    fn endpoint_changed(&self, _event: &EndpointChanged<'_>) {}
+    /// A read failed on one server and goes on to another.
+    fn read_moved(&self, _event: &ReadMoved<'_>) {}
 }
 
 /// A connection was opened.
@@ -229,6 +236,7 @@ constructors! {
 
 /// Writes events with `tracing`, target `db::pool`: what went wrong as warnings, connections opened and
 /// closed at `debug`, each checkout at `trace`. Retries go to `db::retry`, each at `info`, and at `warn` what was given up.
+/// Servers that come into use go to `db::cluster` at `info`, those that go out of it at `warn`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 
@@ -301,5 +309,13 @@ impl Observer for Log {
 
     fn commit_resolved(&self, event: &CommitResolved<'_>) {
         retry::log_commit_resolved(event);
+    }
+
+    fn endpoint_changed(&self, event: &EndpointChanged<'_>) {
+        cluster::log_endpoint_changed(event);
+    }
+
+    fn read_moved(&self, event: &ReadMoved<'_>) {
+        cluster::log_read_moved(event);
     }
 }

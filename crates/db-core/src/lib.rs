@@ -18,6 +18,7 @@
 //!   statement](Error::outcome), [what may be done](Error::advice), and [what to tell a person](Error::report).
 //! - [`Signal::classify`] is the one table that decides these answers. It is pure.
 //! - [`Executor`] runs statements; [`Query`] adds the verbs by cardinality to everything that is one.
+//! - [`Acquire`] is a pool of such connections to one server.
 //! - [`Observer`] is told of events; [`Log`] writes them with `tracing`.
 //! - [`Probe`] is one health check.
 //! - [`CredentialProvider`] gives the password of each connection that is opened.
@@ -25,7 +26,7 @@
 //! # Features
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `postgres` | yes | [`Executor`], [`Query`], [`FromRow`] and error conversion for `tokio-postgres` |
+//! | `postgres` | yes | [`Executor`], [`Query`], [`Acquire`], [`FromRow`] and error conversion for `tokio-postgres` |
 //!
 //! Without it no driver is in the dependency tree.
 //!
@@ -42,6 +43,8 @@ mod report;
 mod sqlstate;
 
 #[cfg(feature = "postgres")]
+mod acquire;
+#[cfg(feature = "postgres")]
 mod driver;
 #[cfg(feature = "postgres")]
 mod executor;
@@ -53,8 +56,8 @@ pub use credentials::{CredentialProvider, NoPassword, StaticPassword};
 pub use error::{Error, Result, ServerError, Wait};
 pub use event::{
     AcquireFailed, Acquired, BreakerChanged, BreakerState, CloseReason, Closed, CommitResolved,
-    ConnectFailed, Connected, ConnectionState, Executed, GaveUp, GaveUpReason, HighUse, Leaked, Log,
-    Observer, Released, ResolvedBy, Retried,
+    ConnectFailed, Connected, ConnectionState, EndpointChanged, Executed, GaveUp, GaveUpReason, HighUse,
+    Leaked, Log, Observer, ReadMoved, Released, ResolvedBy, Retried,
 };
 pub use probe::{Finding, Probe, Status};
 pub use redact::without_literals;
@@ -62,6 +65,8 @@ pub use report::Report;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sqlstate::SqlState;
 
+#[cfg(feature = "postgres")]
+pub use acquire::Acquire;
 #[cfg(feature = "postgres")]
 pub use db_derive::FromRow;
 #[cfg(feature = "postgres")]

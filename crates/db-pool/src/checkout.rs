@@ -39,6 +39,11 @@ impl Patience {
         Self(None)
     }
 
+    /// That of a caller who has other servers to ask.
+    pub(crate) fn none() -> Self {
+        Self(Some(0))
+    }
+
     /// Takes in a failure: an error when it cannot pass by itself, or was one too many.
     fn bear(&mut self, failure: &Failure) -> Result<()> {
         let left = match &mut self.0 {

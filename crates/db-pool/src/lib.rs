@@ -86,6 +86,7 @@
 //! `tokio_postgres::{Config, Client, Row}` and its `ToSql`, `jiff::Timestamp`, `bytes::Bytes`, `tokio::time::Instant`,
 //! `serde::Serialize` on figures, and those of `db-core`, among them `SecretString` of secrecy.
 
+mod acquire;
 mod bulk;
 mod checkout;
 mod conn;

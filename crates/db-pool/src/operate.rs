@@ -1,4 +1,4 @@
-//! What an operator does with an open pool: close it, pause it, change its size, replace its connections.
+//! What an operator does with an open pool: close it, pause it, change its size, replace its connections or end them.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -109,6 +109,18 @@ impl Pool {
     pub fn rotate(&self) {
         self.shared.about.epoch.fetch_add(1, Ordering::AcqRel);
         self.shared.upkeep.notify_one();
+    }
+
+    /// Ends every connection now, also under those who use it, and opens new ones as they are needed: for a server that must
+    /// not be written to any more, such as an old primary after a failover.
+    ///
+    /// Whoever has one gets one error of kind connection, of which what was under way is unknown; nothing is cancelled on the
+    /// server, which may be out of reach.
+    pub fn sever(&self) {
+        self.rotate();
+        for held in self.shared.register.out() {
+            held.session.abort();
+        }
     }
 }
 

@@ -129,12 +129,25 @@ impl Pool {
         caller: &'static Location<'static>,
         deadline: Option<Instant>,
     ) -> Result<Conn> {
+        let patience = match deadline {
+            Some(_) => Patience::until_the_deadline(),
+            None => Patience::new(&self.shared.settings),
+        };
+        self.acquire_patiently(caller, deadline, patience).await
+    }
+
+    pub(crate) async fn acquire_patiently(
+        &self,
+        caller: &'static Location<'static>,
+        deadline: Option<Instant>,
+        patience: Patience,
+    ) -> Result<Conn> {
         let shared = &self.shared;
         let started = Instant::now();
         let (pooled, place, now) = match checkout::at_once(shared, started, deadline) {
             (Some(place), Some(pooled)) => (pooled, place, started),
             // Kept apart, since most callers do not need it and all would carry it.
-            (place, _) => Box::pin(self.wait_for(place, started, deadline)).await?,
+            (place, _) => Box::pin(self.wait_for(place, started, deadline, patience)).await?,
         };
         let waited = now - started;
         shared.waited.record(waited);
@@ -149,12 +162,10 @@ impl Pool {
         place: Option<Place>,
         started: Instant,
         deadline: Option<Instant>,
+        patience: Patience,
     ) -> Result<(Pooled, Place, Instant)> {
         let shared = &self.shared;
-        let (deadline, patience) = match deadline {
-            Some(deadline) => (deadline, Patience::until_the_deadline()),
-            None => (moment_after(shared.settings.acquire_timeout), Patience::new(&shared.settings)),
-        };
+        let deadline = deadline.unwrap_or_else(|| moment_after(shared.settings.acquire_timeout));
         let acquired = async {
             let place = match place {
                 Some(place) => place,

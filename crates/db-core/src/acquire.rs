@@ -1,0 +1,50 @@
+//! A pool as far as whoever chooses between several needs to know it. How it keeps its connections is its own.
+
+use std::time::Instant;
+
+use futures_util::stream::{StreamExt as _, iter};
+
+use crate::{Executor, Params, Result, RowStream};
+
+/// A pool of connections to one server.
+///
+/// Two methods make any pool one. The others are for pools that can do more.
+pub trait Acquire: Send + Sync + 'static {
+    /// A connection, which goes back by being dropped.
+    type Conn: Executor + 'static;
+
+    /// Acquires a connection, waiting until `deadline`, or for as long as the pool itself would, for one to come back. That the
+    /// server cannot be connected to is better said at once: whoever chooses between servers has others, and tries again.
+    ///
+    /// # Errors
+    /// Those of the pool. That all connections are in use is of kind [`Performance`](crate::Kind::Performance), as
+    /// [`Cause::PoolBusy`](crate::Cause::PoolBusy) makes it; whoever watches the server does not take that for its silence.
+    ///
+    /// # Cancel safety
+    /// Dropping the future must leave nothing behind.
+    fn acquire(&self, deadline: Option<Instant>) -> impl Future<Output = Result<Self::Conn>> + Send;
+
+    /// Runs a statement on a connection and gives its rows as they arrive; the connection goes back with the last one. Unless
+    /// it is overridden, all rows are in memory before the first one comes.
+    ///
+    /// # Errors
+    /// As [`Executor::fetch_stream`].
+    ///
+    /// # Cancel safety
+    /// As [`Executor::fetch_stream`].
+    fn stream(
+        conn: Self::Conn,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<RowStream<'static>>> + Send {
+        async move { Ok(iter(conn.fetch(sql, params).await?.into_iter().map(Ok)).boxed()) }
+    }
+
+    /// Replaces every connection, without an error to anybody: the server is not any more what it was when they were opened.
+    fn rotate(&self) {}
+
+    /// Ends every connection at once, also under those who use it: nothing more may reach this server.
+    fn sever(&self) {
+        self.rotate();
+    }
+}

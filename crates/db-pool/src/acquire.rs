@@ -1,0 +1,31 @@
+//! The pool as whoever routes between servers knows it.
+
+use std::panic::Location;
+use std::time::Instant;
+
+use db_core::{Acquire, Params, Result, RowStream};
+
+use crate::checkout::Patience;
+use crate::{Conn, Pool};
+
+impl Acquire for Pool {
+    type Conn = Conn;
+
+    /// Fails with the first failure to connect: whoever routes has other servers, and tries this one again himself.
+    #[track_caller]
+    fn acquire(&self, deadline: Option<Instant>) -> impl Future<Output = Result<Conn>> + Send {
+        self.acquire_patiently(Location::caller(), deadline.map(Into::into), Patience::none())
+    }
+
+    async fn stream(conn: Conn, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
+        conn.into_stream(sql, params).await
+    }
+
+    fn rotate(&self) {
+        Self::rotate(self);
+    }
+
+    fn sever(&self) {
+        Self::sever(self);
+    }
+}
