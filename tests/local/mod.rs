@@ -6,5 +6,6 @@ mod migrate;
 mod migrate_authoring;
 pub(crate) mod program;
 mod refusals;
+mod routing;
 mod serve;
 mod standby;

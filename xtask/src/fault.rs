@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use crate::cuts::{self, Cut};
+use crate::routed::{self, Routed};
 use crate::test::{Interruption, Kind, backend};
 use crate::{cargo, image};
 
@@ -113,14 +114,15 @@ impl Reports {
     /// Prints a table for each kind of report, if there is anything in it.
     pub(crate) fn print(&self) -> Result<()> {
         let Ok(text) = std::fs::read_to_string(&self.0) else { return Ok(()) };
-        let (mut faults, mut runs) = (Vec::new(), Vec::new());
+        let (mut faults, mut runs, mut cases) = (Vec::new(), Vec::new(), Vec::new());
         for line in text.lines() {
             match serde_json::from_str(line).context("a report")? {
                 Line::Cut(cut) => runs.push(cut),
+                Line::Routed(case) => cases.push(case),
                 Line::Fault(report) => faults.push(report),
             }
         }
-        print!("{}{}", table(&faults), cuts::table(&runs));
+        print!("{}{}{}", table(&faults), cuts::table(&runs), routed::table(&cases));
         Ok(())
     }
 }
@@ -137,6 +139,7 @@ impl Drop for Reports {
 #[serde(untagged)]
 enum Line {
     Cut(Cut),
+    Routed(Routed),
     Fault(Report),
 }
 

@@ -8,6 +8,7 @@ mod cuts;
 mod fault;
 mod image;
 mod proxy;
+mod routed;
 mod soak;
 mod test;
 mod tidy;

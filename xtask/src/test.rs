@@ -20,7 +20,8 @@ use crate::fault::{self, Reports};
 use crate::{cargo, image};
 
 /// The examples that show a crate alone or over somebody else's pool; each takes an empty database by `DATABASE_URL`.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
+    ("db-cluster", "own_deadpool"),
     ("db-health", "deadpool"),
     ("db-migrate", "deadpool"),
     ("db-migrate", "embedded"),

@@ -14,6 +14,8 @@ use crate::{cargo, root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("db-derive", &[]),
     ("db-core", &["db-derive"]),
+    // Its example starts servers when none is given.
+    ("db-cluster", &["db-core", "db-testkit"]),
     ("db-embedded", &[]),
     ("db-health", &["db-core"]),
     ("db-migrate", &["db-core", "db-migrate-macros"]),
@@ -23,7 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db-retry", &["db-core", "db-testkit"]),
     ("db-testkit", &["db-embedded"]),
     ("db-app", &["db-core", "db-embedded", "db-health", "db-migrate", "db-pool", "db-retry"]),
-    ("db-tests", &["db-app", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"]),
+    (
+        "db-tests",
+        &["db-app", "db-cluster", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"],
+    ),
     ("xtask", &["db-testkit"]),
 ];
 

@@ -1,0 +1,189 @@
+//! Who is the primary, who is a replica fit for reads, and who is neither: from what the endpoints say of themselves, one
+//! sighting after the other. Pure: the moments are passed in, and what is to be done about a change is the caller's.
+//!
+//! - The highest timeline that was ever seen with a primary counts. What claims to be a primary on a lower one is the old one,
+//!   whether or not the new one can be seen at the moment.
+//! - One missed look is chance, two are not.
+//! - A replica that was sent away for its lag comes back when it has kept to half of the limit for a while.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::lag::{Lag, Track};
+use crate::sighting::{Role, Sighting};
+use crate::standing::{Reason, Standing};
+
+/// When a replica is too far behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) lag: Duration,
+    pub(crate) lag_bytes: u64,
+}
+
+/// What is known of all endpoints.
+#[derive(Debug)]
+pub(crate) struct Assessor {
+    limits: Limits,
+    known: Vec<Known>,
+    /// Of the first endpoint that was seen.
+    system: Option<u64>,
+    /// The highest that a primary was seen on.
+    timeline: u32,
+    track: Track,
+}
+
+/// What is known of one endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) standing: Standing,
+    /// Since when it is what it is.
+    pub(crate) since: Instant,
+    /// What it said last, while it answers.
+    pub(crate) sighting: Option<Sighting>,
+    pub(crate) lag: Option<Lag>,
+    missed: u32,
+    /// Looks in a row at which its lag was well within the limit.
+    steady: u32,
+}
+
+/// An endpoint is not any more what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) index: usize,
+    pub(crate) from: Standing,
+    pub(crate) to: Standing,
+}
+
+/// Looks that may be missed.
+const MISSES: u32 = 1;
+
+/// Looks at which a replica must keep to half of the limit before it takes reads again.
+const STEADY: u32 = 3;
+
+impl Assessor {
+    pub(crate) fn new(endpoints: usize, limits: Limits, now: Instant) -> Self {
+        let unknown = Known {
+            standing: Standing::Unknown,
+            since: now,
+            sighting: None,
+            lag: None,
+            missed: 0,
+            steady: STEADY,
+        };
+        Self { limits, known: vec![unknown; endpoints], system: None, timeline: 0, track: Track::default() }
+    }
+
+    pub(crate) fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// The system identifier of the cluster, once somebody was seen.
+    pub(crate) fn system(&self) -> Option<u64> {
+        self.system
+    }
+
+    /// The highest timeline that a primary was seen on; 0 before there was one.
+    pub(crate) fn timeline(&self) -> u32 {
+        self.timeline
+    }
+
+    /// The last moment at which the primary had no more than this replica has; none when it is not known.
+    pub(crate) fn had_all_at(&self, index: usize) -> Option<Instant> {
+        self.known[index].sighting.and_then(|sighting| self.track.had_all_at(sighting.lsn))
+    }
+
+    /// An endpoint has answered.
+    pub(crate) fn saw(&mut self, index: usize, sighting: Sighting, now: Instant) -> Vec<Change> {
+        let known = &mut self.known[index];
+        (known.sighting, known.missed) = (Some(sighting), 0);
+        self.system.get_or_insert(sighting.system);
+        self.assess(index, now)
+    }
+
+    /// An endpoint has not answered.
+    pub(crate) fn missed(&mut self, index: usize, now: Instant) -> Vec<Change> {
+        let known = &mut self.known[index];
+        known.missed = known.missed.saturating_add(1);
+        if known.missed <= MISSES && known.standing != Standing::Unknown {
+            return Vec::new();
+        }
+        (known.sighting, known.lag) = (None, None);
+        self.assess(index, now)
+    }
+
+    fn assess(&mut self, looked_at: usize, now: Instant) -> Vec<Change> {
+        let primary = self.choose_primary();
+        if let Some((index, sighting)) = primary {
+            if sighting.timeline > self.timeline {
+                self.timeline = sighting.timeline;
+                // Places of another history say nothing about this one.
+                self.track = Track::default();
+            }
+            if index == looked_at {
+                self.track.record(sighting.lsn, now);
+            }
+        }
+        self.measure(looked_at, now);
+        let primary = primary.map(|(index, _)| index);
+        let mut changes = Vec::new();
+        for index in 0..self.known.len() {
+            let (from, to) = (self.known[index].standing, self.standing(index, primary));
+            if from != to {
+                let known = &mut self.known[index];
+                (known.standing, known.since) = (to, now);
+                changes.push(Change { index, from, to });
+            }
+        }
+        changes
+    }
+
+    /// Among those who take writes the one of the highest timeline; of several the one that it was, else the first.
+    fn choose_primary(&self) -> Option<(usize, Sighting)> {
+        let seen = self.known.iter().enumerate().filter_map(|(index, known)| Some((index, known.sighting?)));
+        seen.filter(|(_, sighting)| sighting.role == Role::Primary && Some(sighting.system) == self.system)
+            .filter(|(_, sighting)| sighting.timeline >= self.timeline)
+            .max_by_key(|(index, sighting)| {
+                let is_incumbent = self.known[*index].standing == Standing::Primary;
+                (sighting.timeline, is_incumbent, std::cmp::Reverse(*index))
+            })
+    }
+
+    fn measure(&mut self, index: usize, now: Instant) {
+        let known = &mut self.known[index];
+        let standby = known.sighting.filter(|sighting| sighting.role == Role::Standby);
+        known.lag = standby.and_then(|seen| self.track.lag(seen.lsn, seen.replay_age, now));
+        let within = |lag: Lag, part: u32| {
+            lag.time <= self.limits.lag / part && lag.bytes <= self.limits.lag_bytes / u64::from(part)
+        };
+        known.steady = match known.lag {
+            // Nobody writes that we know of.
+            None => STEADY,
+            Some(lag) if !within(lag, 1) => 0,
+            Some(_) if known.steady >= STEADY => STEADY,
+            Some(lag) if within(lag, 2) => known.steady + 1,
+            Some(_) => 0,
+        };
+    }
+
+    fn standing(&self, index: usize, primary: Option<usize>) -> Standing {
+        let known = &self.known[index];
+        let Some(sighting) = known.sighting else {
+            return if known.missed == 0 { Standing::Unknown } else { Standing::Out(Reason::Unreachable) };
+        };
+        if Some(sighting.system) != self.system {
+            return Standing::Out(Reason::OtherCluster);
+        }
+        match sighting.role {
+            _ if primary == Some(index) => Standing::Primary,
+            _ if sighting.timeline < self.timeline => Standing::Out(Reason::OldTimeline),
+            Role::Primary => Standing::Out(Reason::SecondPrimary),
+            Role::Standby if known.steady < STEADY => Standing::Out(Reason::Lag),
+            Role::Standby => Standing::Replica,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "assess_tests.rs"]
+mod tests;

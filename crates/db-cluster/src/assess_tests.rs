@@ -1,0 +1,136 @@
+//! Tables of sightings and what follows from them.
+
+use super::*;
+use crate::Lsn;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Scene {
+    assessor: Assessor,
+    now: Instant,
+}
+
+impl Scene {
+    fn new(endpoints: usize) -> Self {
+        let limits = Limits { lag: SECOND * 10, lag_bytes: 1_000 };
+        let now = Instant::now();
+        Self { assessor: Assessor::new(endpoints, limits, now), now }
+    }
+
+    fn saw(&mut self, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
+        self.saw_of(7, index, role, timeline, lsn)
+    }
+
+    fn saw_of(&mut self, system: u64, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
+        let sighting =
+            Sighting { system, timeline, role, lsn: Lsn::new(lsn), replay_age: None, sees_receiver: true };
+        self.assessor.saw(index, sighting, self.now);
+        self
+    }
+
+    fn missed(&mut self, index: usize) -> &mut Self {
+        self.assessor.missed(index, self.now);
+        self
+    }
+
+    fn after(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self
+    }
+
+    #[track_caller]
+    fn is(&mut self, expect: &[&str]) -> &mut Self {
+        let all = self.assessor.known().iter().map(|known| known.standing.to_string());
+        assert_eq!(all.collect::<Vec<_>>(), expect);
+        self
+    }
+}
+
+use Role::{Primary, Standby};
+
+#[test]
+fn roles_come_from_the_servers() {
+    let mut scene = Scene::new(3);
+    scene.is(&["unknown", "unknown", "unknown"]);
+    scene.saw(0, Standby, 1, 10).saw(1, Primary, 1, 10).is(&["replica", "primary", "unknown"]);
+    scene.missed(2).is(&["replica", "primary", "out (unreachable)"]);
+    scene.saw(2, Standby, 1, 10).is(&["replica", "primary", "replica"]);
+}
+
+#[test]
+fn one_missed_look_is_chance() {
+    let mut scene = Scene::new(2);
+    scene.saw(0, Primary, 1, 10).saw(1, Standby, 1, 10);
+    scene.missed(0).missed(1).is(&["primary", "replica"]);
+    scene.saw(0, Primary, 1, 10).missed(0).is(&["primary", "replica"]);
+    scene.missed(0).missed(1).is(&["out (unreachable)", "out (unreachable)"]);
+    scene.saw(0, Primary, 1, 10).saw(1, Standby, 1, 10).is(&["primary", "replica"]);
+}
+
+#[test]
+fn replicas_serve_on_while_nobody_is_primary() {
+    let mut scene = Scene::new(2);
+    scene.saw(1, Standby, 1, 10).is(&["unknown", "replica"]);
+    scene.saw(0, Primary, 1, 10).missed(0).missed(0).after(SECOND * 3_600);
+    scene.saw(1, Standby, 1, 10).is(&["out (unreachable)", "replica"]);
+}
+
+#[test]
+fn the_highest_timeline_counts() {
+    let mut scene = Scene::new(3);
+    scene.saw(0, Primary, 1, 10).saw(1, Standby, 1, 10).saw(2, Standby, 1, 10);
+    scene.missed(0).missed(0).saw(1, Primary, 2, 11);
+    scene.is(&["out (unreachable)", "primary", "out (old_timeline)"]);
+    scene.saw(2, Standby, 2, 11).is(&["out (unreachable)", "primary", "replica"]);
+    // The old one comes back as if nothing had been, and has written more than the new one.
+    scene.saw(0, Primary, 1, 99).is(&["out (old_timeline)", "primary", "replica"]);
+    // Also while the new one is not to be seen.
+    scene.missed(1).missed(1).is(&["out (old_timeline)", "out (unreachable)", "replica"]);
+    scene.saw(0, Primary, 1, 100).is(&["out (old_timeline)", "out (unreachable)", "replica"]);
+    scene.saw(0, Standby, 2, 11).saw(1, Primary, 2, 12).is(&["replica", "primary", "replica"]);
+}
+
+#[test]
+fn of_two_primaries_the_one_stays_that_it_was() {
+    let mut scene = Scene::new(2);
+    scene.saw(1, Primary, 1, 10).saw(0, Primary, 1, 10).is(&["out (second_primary)", "primary"]);
+    let mut scene = Scene::new(2);
+    scene.saw(0, Primary, 1, 10).saw(1, Primary, 1, 99).is(&["primary", "out (second_primary)"]);
+    scene.missed(0).missed(0).is(&["out (unreachable)", "primary"]);
+}
+
+#[test]
+fn another_cluster_is_none_of_ours() {
+    let mut scene = Scene::new(3);
+    scene.saw(0, Primary, 1, 10).saw_of(8, 1, Standby, 1, 10).saw_of(8, 2, Primary, 9, 10);
+    scene.is(&["primary", "out (other_cluster)", "out (other_cluster)"]);
+}
+
+#[test]
+fn whoever_lags_goes_and_comes_back_when_it_keeps_up() {
+    let mut scene = Scene::new(2);
+    scene.saw(0, Primary, 1, 100).saw(1, Standby, 1, 100).after(SECOND).saw(0, Primary, 1, 200);
+    scene.after(SECOND * 10).saw(1, Standby, 1, 100).is(&["primary", "replica"]);
+    scene.after(SECOND).saw(1, Standby, 1, 100).is(&["primary", "out (lag)"]);
+    // Within the limit is not yet good.
+    scene.saw(0, Primary, 1, 300).after(SECOND * 8).saw(0, Primary, 1, 400);
+    scene.saw(1, Standby, 1, 200).is(&["primary", "out (lag)"]);
+    for _ in 0..2 {
+        scene.saw(1, Standby, 1, 400).is(&["primary", "out (lag)"]);
+    }
+    scene.saw(1, Standby, 1, 400).is(&["primary", "replica"]);
+    // By bytes alone as well.
+    scene.saw(0, Primary, 1, 1_401).saw(1, Standby, 1, 400).is(&["primary", "out (lag)"]);
+}
+
+#[test]
+fn a_change_is_told_once() {
+    let mut scene = Scene::new(2);
+    let now = scene.now;
+    scene.saw(0, Primary, 1, 10).saw(1, Standby, 1, 10);
+    assert_eq!(scene.assessor.missed(0, now), []);
+    let from = Standing::Primary;
+    let to = Standing::Out(Reason::Unreachable);
+    assert_eq!(scene.assessor.missed(0, now), [Change { index: 0, from, to }]);
+    assert_eq!(scene.assessor.missed(0, now), []);
+}

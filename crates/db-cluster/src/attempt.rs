@@ -1,0 +1,44 @@
+//! A statement in each of the forms in which it can be run, to be run again on another connection if need be.
+
+use db_core::{Acquire, Executor as _, Params, Result, Row, RowStream};
+
+/// One attempt of a read on a connection, which may be made again on another.
+pub(crate) trait Attempt<P: Acquire, T>: Send {
+    fn run(&mut self, conn: P::Conn) -> impl Future<Output = Result<T>> + Send;
+}
+
+/// For all rows at once.
+pub(crate) struct Fetch<'s>(pub(crate) &'s str, pub(crate) Params<'s>);
+
+/// For rows as they arrive.
+pub(crate) struct Stream<'s>(pub(crate) &'s str, pub(crate) Params<'s>);
+
+/// For the number of rows.
+pub(crate) struct Execute<'s>(pub(crate) &'s str, pub(crate) Params<'s>);
+
+/// For several statements.
+pub(crate) struct Batch<'s>(pub(crate) &'s str);
+
+impl<P: Acquire> Attempt<P, Vec<Row>> for Fetch<'_> {
+    async fn run(&mut self, conn: P::Conn) -> Result<Vec<Row>> {
+        conn.fetch(self.0, self.1).await
+    }
+}
+
+impl<'r, P: Acquire> Attempt<P, RowStream<'r>> for Stream<'_> {
+    async fn run(&mut self, conn: P::Conn) -> Result<RowStream<'r>> {
+        P::stream(conn, self.0, self.1).await
+    }
+}
+
+impl<P: Acquire> Attempt<P, u64> for Execute<'_> {
+    async fn run(&mut self, conn: P::Conn) -> Result<u64> {
+        conn.execute(self.0, self.1).await
+    }
+}
+
+impl<P: Acquire> Attempt<P, ()> for Batch<'_> {
+    async fn run(&mut self, conn: P::Conn) -> Result<()> {
+        conn.batch(self.0).await
+    }
+}

@@ -1,0 +1,111 @@
+//! A connection to the server that was chosen, which knows whose it is.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Result, Row, RowStream, Signal};
+
+use crate::ConsistencyToken;
+use crate::endpoint::Flight;
+use crate::shared::Shared;
+use crate::sighting::{Role, Sighting};
+
+/// A connection of the pool of one endpoint, to be used as that pool's own: it derefs to it.
+///
+/// Errors of the verbs used on it directly are told to the cluster, so that a failover is noticed at once. Those of a
+/// transaction of the connection's own are not seen by it: see [`Routed::report`].
+pub struct Routed<P: Acquire> {
+    conn: P::Conn,
+    shared: Arc<Shared<P>>,
+    index: usize,
+    flight: Flight,
+}
+
+impl<P: Acquire> Routed<P> {
+    pub(crate) fn new(conn: P::Conn, shared: Arc<Shared<P>>, index: usize, flight: Flight) -> Self {
+        Self { conn, shared, index, flight }
+    }
+
+    /// The name of the server that it goes to.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.shared.endpoints[self.index].name
+    }
+
+    /// Tells the cluster of an error that its user met. Costs nothing; a server that it speaks against is looked at now
+    /// instead of within the next half second.
+    pub fn report(&self, error: &Error) {
+        self.shared.failed(self.index, error);
+    }
+
+    /// A token for everything that was committed up to now on this primary, by anybody. To be asked for after the COMMIT.
+    ///
+    /// # Errors
+    /// On a server that is no primary (any more), and when it does not answer. What was committed stays committed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the token and nothing else.
+    pub async fn token(&self) -> Result<ConsistencyToken> {
+        let sighting = Sighting::ask(&self.conn).await.inspect_err(|error| self.report(error))?;
+        if sighting.role != Role::Primary {
+            let signal = Signal::new(Cause::Misuse, Phase::Execute);
+            let message = format!("{} is no primary, so nothing was committed there", self.endpoint());
+            return Err(Error::new(signal, message));
+        }
+        let Sighting { system, timeline, lsn, .. } = sighting;
+        Ok(ConsistencyToken::new(system, timeline, lsn, self.shared.settings.token_validity))
+    }
+
+    pub(crate) fn into_parts(self) -> (P::Conn, usize, Flight) {
+        (self.conn, self.index, self.flight)
+    }
+
+    fn told<T>(&self, result: Result<T>) -> Result<T> {
+        match &result {
+            Ok(_) => self.flight.served(false),
+            Err(error) => self.report(error),
+        }
+        result
+    }
+}
+
+impl<P: Acquire> Deref for Routed<P> {
+    type Target = P::Conn;
+
+    fn deref(&self) -> &P::Conn {
+        &self.conn
+    }
+}
+
+impl<P: Acquire> DerefMut for Routed<P> {
+    fn deref_mut(&mut self) -> &mut P::Conn {
+        &mut self.conn
+    }
+}
+
+#[async_trait]
+impl<P: Acquire> Executor for Routed<P> {
+    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.told(self.conn.fetch(sql, params).await)
+    }
+
+    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        self.told(self.conn.fetch_stream(sql, params).await)
+    }
+
+    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.told(self.conn.execute(sql, params).await)
+    }
+
+    async fn batch(&self, sql: &str) -> Result<()> {
+        self.told(self.conn.batch(sql).await)
+    }
+}
+
+impl<P: Acquire> fmt::Debug for Routed<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! What all clones of a cluster share: its endpoints, what is known of them, and who waits for a change of that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use db_core::{Acquire, Cause, EndpointChanged, Error, Kind, Observer, Phase, Signal, SqlState};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::Settings;
+use crate::assess::{Assessor, Change};
+use crate::endpoint::Endpoint;
+use crate::sighting::Sighting;
+use crate::standing::{Reason, Standing};
+
+pub(crate) struct Shared<P> {
+    pub(crate) endpoints: Vec<Endpoint<P>>,
+    pub(crate) settings: Settings,
+    pub(crate) observer: Arc<dyn Observer>,
+    assessor: Mutex<Assessor>,
+    /// What callers decide by; changes only when a standing does.
+    pub(crate) board: watch::Sender<Board>,
+}
+
+/// What every endpoint is good for.
+#[derive(Clone, Debug)]
+pub(crate) struct Board {
+    pub(crate) standings: Vec<Standing>,
+    /// When each came back into use after it had been out of it.
+    pub(crate) back_at: Vec<Option<Instant>>,
+    /// The primary, or the last one while it is only out of sight: a look that was missed must not keep writes away.
+    pub(crate) writer: Option<usize>,
+}
+
+impl<P: Acquire> Shared<P> {
+    pub(crate) fn new(
+        endpoints: Vec<Endpoint<P>>,
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        assessor: Assessor,
+    ) -> Self {
+        let standings = assessor.known().iter().map(|known| known.standing).collect();
+        let board = Board { standings, back_at: vec![None; endpoints.len()], writer: None };
+        Self {
+            endpoints,
+            settings,
+            observer,
+            assessor: Mutex::new(assessor),
+            board: watch::Sender::new(board),
+        }
+    }
+
+    pub(crate) fn assessor(&self) -> MutexGuard<'_, Assessor> {
+        self.assessor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An endpoint has answered.
+    pub(crate) fn saw(&self, index: usize, sighting: Sighting) {
+        let mut assessor = self.assessor();
+        let before = assessor.known()[index].sighting;
+        let changes = assessor.saw(index, sighting, Instant::now());
+        let left = self.post(&changes);
+        drop(assessor);
+        self.follow(&changes, left);
+        if before.is_some_and(|before| before.role != sighting.role) {
+            // Sessions outlive a promotion, with what was decided for the old role.
+            self.endpoints[index].pool.rotate();
+        }
+    }
+
+    /// An endpoint has not answered.
+    pub(crate) fn missed(&self, index: usize) {
+        let mut assessor = self.assessor();
+        let changes = assessor.missed(index, Instant::now());
+        let left = self.post(&changes);
+        drop(assessor);
+        self.follow(&changes, left);
+    }
+
+    /// Makes changes known, and gives the primary that another one has taken the place of. Called with the assessor locked, so
+    /// that they are posted in their order.
+    fn post(&self, changes: &[Change]) -> Option<usize> {
+        if changes.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut left = None;
+        self.board.send_modify(|board| {
+            for Change { index, from, to } in changes {
+                board.standings[*index] = *to;
+                let came_back = matches!(from, Standing::Out(_)) && to.is_replica();
+                board.back_at[*index] = came_back.then_some(now);
+            }
+            let primary = board.standings.iter().position(|standing| *standing == Standing::Primary);
+            let last =
+                board.writer.filter(|last| board.standings[*last] == Standing::Out(Reason::Unreachable));
+            left = board.writer.filter(|last| primary.is_some_and(|primary| primary != *last));
+            board.writer = primary.or(last);
+        });
+        left
+    }
+
+    /// Tells of changes, and ends all connections to where nothing may be written any more, also those in use.
+    fn follow(&self, changes: &[Change], left: Option<usize>) {
+        for Change { index, from, to } in changes {
+            let endpoint = &self.endpoints[*index];
+            let event = EndpointChanged::new(&endpoint.name, from.word(), to.word(), to.reason());
+            self.observer.endpoint_changed(&event);
+        }
+        let is_fenced = |to: Standing| {
+            use Reason::{OldTimeline, OtherCluster, SecondPrimary};
+            matches!(to, Standing::Out(OldTimeline | OtherCluster | SecondPrimary))
+        };
+        let fenced = changes.iter().filter(|change| is_fenced(change.to)).map(|change| change.index);
+        for index in fenced.filter(|index| Some(*index) != left).chain(left) {
+            self.endpoints[index].pool.sever();
+        }
+    }
+
+    /// A use of an endpoint failed: if that says something about the server, it is looked at, at once.
+    pub(crate) fn failed(&self, index: usize, error: &Error) {
+        let is_read_only = error.sqlstate() == Some(SqlState::READ_ONLY_TRANSACTION);
+        if is_read_only || error.kind() == Kind::Connection {
+            self.endpoints[index].look_now.notify_one();
+        }
+    }
+
+    /// What every endpoint is, for an error.
+    pub(crate) fn describe(&self) -> String {
+        let board = self.board.borrow();
+        let one = |(endpoint, standing): (&Endpoint<P>, &Standing)| {
+            let drained = if endpoint.is_drained() { ", drained" } else { "" };
+            format!("{} {standing}{drained}", endpoint.name)
+        };
+        let all: Vec<_> = self.endpoints.iter().zip(&board.standings).map(one).collect();
+        all.join(", ")
+    }
+
+    /// Nobody can take what a caller wants.
+    pub(crate) fn nobody(&self, what: &str) -> Error {
+        let signal = Signal::new(Cause::Unreachable, Phase::Acquire);
+        Error::new(signal, format!("{what}: {}", self.describe()))
+    }
+}

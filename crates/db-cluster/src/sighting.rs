@@ -1,0 +1,119 @@
+//! What a server says of itself: one question, one answer. What follows from it is for `assess` to say.
+
+use std::time::Duration;
+
+use db_core::{Cause, Error, FromRow, Phase, Query, Result, Signal};
+
+use crate::Lsn;
+
+/// What a server said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    /// Shared by all servers of a cluster.
+    pub(crate) system: u64,
+    /// A standby's is the highest that there is evidence of.
+    pub(crate) timeline: u32,
+    pub(crate) role: Role,
+    /// Where a primary writes; what a standby has replayed.
+    pub(crate) lsn: Lsn,
+    /// How old the last transaction is that a standby has replayed, by its own clock. Grows while nobody writes.
+    pub(crate) replay_age: Option<Duration>,
+    /// Whether the role may see what the receiver of a standby does. Without that, a new timeline is noticed late.
+    pub(crate) sees_receiver: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Primary,
+    Standby,
+}
+
+/// The receiver's timeline is there at once, for roles that may see it; those of the control file come with checkpoints. A
+/// server that is promoted just now may refuse a part of this, and is asked again.
+const ASK: &str = "
+    SELECT s.in_recovery,
+           (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system,
+           CASE WHEN s.in_recovery
+                THEN greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+                              (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
+                              r.received_tli)::bigint
+           END AS standby_timeline,
+           CASE WHEN NOT s.in_recovery
+                THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())
+           END AS wal_file,
+           (CASE WHEN s.in_recovery THEN pg_catalog.pg_last_wal_replay_lsn()
+                 ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS lsn,
+           (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::bigint
+               AS replay_age_ms,
+           r.pid IS NULL OR r.status IS NOT NULL AS sees_receiver
+    FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) AS s
+         LEFT JOIN pg_catalog.pg_stat_get_wal_receiver() AS r ON true";
+
+#[derive(FromRow)]
+struct Answer {
+    in_recovery: bool,
+    system: i64,
+    standby_timeline: Option<i64>,
+    wal_file: Option<String>,
+    lsn: Option<String>,
+    replay_age_ms: Option<i64>,
+    sees_receiver: bool,
+}
+
+impl Sighting {
+    /// Asks over a connection.
+    pub(crate) async fn ask<E: Query>(on: &E) -> Result<Self> {
+        let answer: Answer = on.one(ASK, &[]).await?;
+        answer.read().ok_or_else(|| {
+            let signal = Signal::new(Cause::UnexpectedResult, Phase::Execute);
+            Error::new(signal, "the server does not say where it stands")
+        })
+    }
+}
+
+impl Answer {
+    fn read(self) -> Option<Sighting> {
+        let timeline = match (self.standby_timeline, &self.wal_file) {
+            (Some(timeline), _) => u32::try_from(timeline).ok()?,
+            // Its first eight digits.
+            (None, Some(file)) => u32::from_str_radix(file.get(..8)?, 16).ok()?,
+            (None, None) => return None,
+        };
+        let age = self.replay_age_ms.and_then(|age| u64::try_from(age).ok());
+        Some(Sighting {
+            // The server shows 64 bits as a signed number.
+            system: self.system.cast_unsigned(),
+            timeline,
+            role: if self.in_recovery { Role::Standby } else { Role::Primary },
+            // A standby that has replayed nothing yet is at the beginning.
+            lsn: self.lsn.map_or(Ok(Lsn::default()), |lsn| lsn.parse()).ok()?,
+            replay_age: age.map(Duration::from_millis).filter(|_| self.in_recovery),
+            sees_receiver: self.sees_receiver,
+        })
+    }
+}
+
+/// What a standby has replayed and of which timeline, asked in the session that is going to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replayed {
+    pub(crate) in_recovery: bool,
+    pub(crate) lsn: Lsn,
+    /// None when the role may not see it, or nothing streams.
+    pub(crate) timeline: Option<u32>,
+}
+
+const ASK_REPLAYED: &str = "
+    SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text,
+           (SELECT received_tli::bigint FROM pg_catalog.pg_stat_get_wal_receiver())";
+
+impl Replayed {
+    pub(crate) async fn ask<E: Query>(on: &E) -> Result<Self> {
+        let (in_recovery, lsn, timeline): (bool, Option<String>, Option<i64>) =
+            on.one(ASK_REPLAYED, &[]).await?;
+        Ok(Self {
+            in_recovery,
+            lsn: lsn.and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
+            timeline: timeline.and_then(|timeline| u32::try_from(timeline).ok()),
+        })
+    }
+}

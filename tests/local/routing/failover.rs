@@ -1,0 +1,224 @@
+//! The primary fails, a replica is promoted, and writes go there; nothing reaches the old one any more.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+use db_core::{Executor as _, Kind, Outcome};
+use tokio::time::Instant;
+
+use super::*;
+
+/// Writers in the background that note what became of each number.
+struct Writers {
+    ledger: Arc<Ledger>,
+    tasks: tokio::task::JoinHandle<Vec<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    is_over: AtomicBool,
+    next: AtomicI64,
+    acknowledged: Mutex<BTreeSet<i64>>,
+    unknown: Mutex<BTreeSet<i64>>,
+    /// Known not to have happened.
+    failed: Mutex<BTreeSet<i64>>,
+}
+
+const WRITERS: usize = 8;
+
+impl Writers {
+    fn begin(cluster: &Cluster<Pool>) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let (cluster, shared) = (cluster.clone(), Arc::clone(&ledger));
+        let tasks = tokio::spawn(at_once(WRITERS, move |_| {
+            let (cluster, ledger) = (cluster.clone(), Arc::clone(&shared));
+            async move {
+                while !ledger.is_over.load(Ordering::Relaxed) {
+                    let number = ledger.next.fetch_add(1, Ordering::Relaxed);
+                    let kept = match write(&cluster, number).await {
+                        Ok(()) => &ledger.acknowledged,
+                        Err(error) if error.outcome() == Outcome::Unknown => &ledger.unknown,
+                        Err(_) => &ledger.failed,
+                    };
+                    kept.lock().expect("no panic").insert(number);
+                }
+            }
+        }));
+        Self { ledger, tasks }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.ledger.acknowledged.lock().expect("no panic").len()
+    }
+
+    async fn flow(&self) {
+        let before = self.acknowledged();
+        eventually("writes flow", async || self.acknowledged() > before + 50).await;
+    }
+
+    /// Ends them, and compares what they noted with what is there: gives how many acknowledged numbers are lost.
+    async fn end(self, what: &str, url: &str) -> usize {
+        self.ledger.is_over.store(true, Ordering::Relaxed);
+        self.tasks.await.expect("no panic");
+        let rows = client(url).await.query("SELECT number FROM numbers", &[]).await.expect("rows");
+        let rows: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let sets = [&self.ledger.acknowledged, &self.ledger.unknown, &self.ledger.failed];
+        let [acknowledged, unknown, failed] = sets.map(|set| set.lock().expect("no panic").clone());
+        let lost = acknowledged.difference(&rows).count();
+        let (acknowledged, unknown, failed_to) = (acknowledged.len(), unknown.len(), failed.len());
+        let said = format!(
+            "{acknowledged} acknowledged, {lost} of them lost, {unknown} unknown, {failed_to} failed"
+        );
+        publish(&format!("primary killed, {what}"), said);
+        let wrongly: Vec<_> = failed.intersection(&rows).collect();
+        assert!(wrongly.is_empty(), "{what}: said to have failed, and there: {wrongly:?}");
+        assert!(
+            unknown + failed_to <= 2 * WRITERS,
+            "{what}: at most one error for each connection in flight, and each fault"
+        );
+        lost
+    }
+}
+
+async fn write(cluster: &Cluster<Pool>, number: i64) -> db_core::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let primary = cluster.primary_until(deadline).await?;
+    primary.execute("INSERT INTO numbers VALUES ($1)", &[&number]).await.map(drop)
+}
+
+/// Promotes, and says how long it took until the first write was acknowledged after that.
+async fn promote(scene: &Scene, writers: &Writers, node: usize) {
+    scene.servers.promote(node).await.expect("promoted");
+    let (began, before) = (Instant::now(), writers.acknowledged());
+    eventually("a write", async || writers.acknowledged() > before).await;
+    let took = format!("writes flowed again after {:.3} s", began.elapsed().as_secs_f64());
+    publish("promotion complete", took);
+    scene.until(node, Standing::Primary).await;
+}
+
+/// D2: with synchronous replication nothing that was acknowledged is lost.
+#[tokio::test]
+async fn the_primary_is_killed_and_a_replica_promoted() {
+    let mut scene = Scene::new(2).await;
+    scene.servers.synchronous(0, 2).await.expect("synchronous");
+    let writers = Writers::begin(&scene.cluster);
+    writers.flow().await;
+    scene.servers.halt_at_once(0).await.expect("killed");
+    scene.until_out(0, Reason::Unreachable).await;
+    assert!(scene.where_a_read_goes().await != "node-0", "reads go on without a primary");
+    promote(&scene, &writers, 1).await;
+    scene.servers.follow(2, 1).await.expect("follows");
+    scene.until(2, Standing::Replica).await;
+    writers.flow().await;
+
+    // It comes back as if nothing had been.
+    scene.servers.resume(0).await.expect("back");
+    scene.until_out(0, Reason::OldTimeline).await;
+    let old = client(scene.servers.node(0).url()).await;
+    let count =
+        async || -> i64 { old.query_one("SELECT count(*) FROM numbers", &[]).await.expect("a count").get(0) };
+    let before = count().await;
+    writers.flow().await;
+    assert_eq!(count().await, before, "no write reaches the old primary");
+    drop(old);
+    scene.servers.follow(0, 1).await.expect("follows");
+    scene.until(0, Standing::Replica).await;
+    assert_eq!(writers.end("synchronous replication", scene.servers.node(1).url()).await, 0);
+    assert!(scene.heard.has("node-0: primary → out (unreachable)"));
+    assert!(scene.heard.has("node-1: replica → primary"));
+    scene.stop().await;
+}
+
+/// D2: with asynchronous replication what had not arrived is lost, which nobody can help; nothing that is said to have failed
+/// is there.
+#[tokio::test]
+async fn the_primary_is_killed_while_its_replica_is_late() {
+    let mut scene = Scene::new(1).await;
+    let writers = Writers::begin(&scene.cluster);
+    writers.flow().await;
+    scene.servers.halt_at_once(0).await.expect("killed");
+    promote(&scene, &writers, 1).await;
+    writers.flow().await;
+    writers.end("asynchronous replication", scene.servers.node(1).url()).await;
+    scene.stop().await;
+}
+
+/// The old primary is alive and only out of sight. Whoever has a connection of it can write nothing there once the new one
+/// was seen.
+#[tokio::test]
+async fn a_connection_of_the_old_primary_is_severed() {
+    let mut scene = Scene::new(1).await;
+    let mut held = scene.cluster.primary().await.expect("the primary");
+    let in_tx = scene.cluster.primary().await.expect("the primary");
+    in_tx.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
+    scene.servers.freeze(0).await.expect("frozen");
+    scene.until_out(0, Reason::Unreachable).await;
+    scene.servers.promote(1).await.expect("promoted");
+    scene.until(1, Standing::Primary).await;
+    scene.servers.thaw(0).await.expect("thawed");
+    scene.until_out(0, Reason::OldTimeline).await;
+    let error = held.tx(async |tx| tx.execute("INSERT INTO numbers VALUES (2)", &[]).await).await;
+    assert_eq!(error.expect_err("severed").kind(), Kind::Connection);
+    let error = in_tx.batch("COMMIT").await.expect_err("severed");
+    assert_eq!(error.kind(), Kind::Connection);
+    drop((held, in_tx));
+    scene.write(3).await.expect("a write");
+
+    let numbers = async |node: usize| -> Vec<i64> {
+        let rows = client(scene.servers.node(node).url()).await;
+        let rows = rows.query("SELECT number FROM numbers ORDER BY 1", &[]).await.expect("rows");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!((numbers(0).await, numbers(1).await), (vec![], vec![3]));
+    scene.stop().await;
+}
+
+/// A session that was idle in the pool of a replica outlives its promotion; it is not handed out any more.
+#[tokio::test]
+async fn sessions_of_a_promoted_replica_are_replaced() {
+    let mut scene = Scene::new(1).await;
+    let pool = scene.cluster.pool("node-1").expect("a pool").clone();
+    let pid = async || -> i32 { pool.one("SELECT pg_backend_pid()", &[]).await.expect("a session") };
+    let before = pid().await;
+    assert_eq!(pid().await, before, "it is kept");
+    scene.servers.halt(0).await.expect("halted");
+    scene.servers.promote(1).await.expect("promoted");
+    scene.until(1, Standing::Primary).await;
+    assert_ne!(pid().await, before);
+    let primary = scene.cluster.primary().await.expect("the new primary");
+    assert_eq!((primary.endpoint(), primary.token().await.expect("a token").timeline), ("node-1", 2));
+    drop(primary);
+    scene.stop().await;
+}
+
+/// A token from before a failover is honoured after it, as is one from after it.
+#[tokio::test]
+async fn tokens_outlive_a_failover() {
+    let mut scene = Scene::new(2).await;
+    scene.servers.synchronous(0, 2).await.expect("synchronous");
+    let primary = scene.cluster.primary().await.expect("the primary");
+    primary.batch("INSERT INTO numbers VALUES (1)").await.expect("a write");
+    let before = primary.token().await.expect("a token");
+    drop(primary);
+    scene.servers.halt_at_once(0).await.expect("killed");
+    let read = scene.cluster.read().after(before);
+    let count = "SELECT count(*) FROM numbers";
+    assert_eq!(read.one::<i64>(count, &[]).await.expect("a read without a primary"), 1);
+    scene.servers.promote(1).await.expect("promoted");
+    scene.until(1, Standing::Primary).await;
+    scene.write(2).await.expect("a write");
+    let after = scene.cluster.token().await.expect("a token");
+    assert_eq!(after.timeline, 2);
+    for token in [before, after, before.max(after)] {
+        let seen: i64 = scene.cluster.read().after(token).one(count, &[]).await.expect("a read");
+        assert!(seen >= i64::from(token.timeline), "{token}");
+    }
+    scene.servers.follow(2, 1).await.expect("follows");
+    eventually("a replica serves it", async || {
+        let name: String = scene.cluster.read().after(after).one(NAME, &[]).await.expect("a read");
+        name == "node-2"
+    })
+    .await;
+    scene.stop().await;
+}

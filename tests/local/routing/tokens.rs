@@ -1,0 +1,108 @@
+//! Whoever has written reads it, wherever he reads.
+
+use db_cluster::{ConsistencyToken, Preference};
+use db_core::Executor as _;
+
+use super::*;
+
+/// 100,000 reads after a write each, over replicas that are late now and then: none of them is stale.
+#[tokio::test]
+async fn no_read_after_a_token_is_stale() {
+    const TASKS: usize = 20;
+    const WRITES: i64 = 250;
+    const READS: i64 = 20;
+    let scene = Scene::new(2).await;
+    let primary = client(scene.servers.node(0).url()).await;
+    primary
+        .batch_execute("CREATE TABLE counters (task int PRIMARY KEY, value bigint NOT NULL)")
+        .await
+        .expect("a table");
+    let insert =
+        format!("INSERT INTO counters SELECT task, 0 FROM generate_series(0, {}) AS task", TASKS - 1);
+    primary.batch_execute(&insert).await.expect("rows");
+    let cluster = scene.cluster.clone();
+    let load = tokio::spawn(at_once(TASKS, move |task| {
+        let cluster = cluster.clone();
+        let task = i32::try_from(task).expect("few");
+        async move {
+            let mut stale = 0;
+            for value in 1..=WRITES {
+                let primary = cluster.primary().await.expect("the primary");
+                let sql = "UPDATE counters SET value = $2 WHERE task = $1";
+                db_core::Executor::execute(&primary, sql, &[&task, &value]).await.expect("a write");
+                let token = primary.token().await.expect("a token").to_string();
+                drop(primary);
+                // As in another process.
+                let token: ConsistencyToken = token.parse().expect("a token");
+                let read = cluster.read().after(token);
+                for _ in 0..READS {
+                    let sql = "SELECT value FROM counters WHERE task = $1";
+                    let seen: i64 = read.one(sql, &[&task]).await.expect("a read");
+                    stale += usize::from(seen != value);
+                }
+            }
+            stale
+        }
+    }));
+    // Late by turns, and frozen for a moment.
+    let mut load = load;
+    let mut turn = 0;
+    let stale: Vec<usize> = loop {
+        let late = Duration::from_millis(if turn % 2 == 0 { 30 } else { 0 });
+        scene.servers.lag(1 + turn / 2 % 2, late).await.expect("late");
+        tokio::select! {
+            done = &mut load => break done.expect("no task failed"),
+            () = tokio::time::sleep(Duration::from_millis(300)) => turn += 1,
+        }
+    };
+    let served: Vec<u64> = scene.cluster.stats().iter().map(|stats| stats.served).collect();
+    let count = stale.iter().sum::<usize>();
+    let outcome = format!("{count} of 100,000 reads stale; {} on replicas", served[1] + served[2]);
+    publish("replicas late by turns, reads after a token", outcome);
+    assert_eq!(stale, [0; TASKS]);
+    assert!(served[1] > 10_000 && served[2] > 10_000, "replicas serve them: {served:?}");
+    scene.stop().await;
+}
+
+/// Without the token the same read is stale on a replica that is late, which shows that the token is what helps.
+#[tokio::test]
+async fn without_a_token_a_late_replica_shows_what_was() {
+    let scene = Scene::new(1).await;
+    scene.servers.lag(1, Duration::from_secs(5)).await.expect("late");
+    let primary = scene.cluster.primary().await.expect("the primary");
+    primary.batch("INSERT INTO numbers VALUES (7)").await.expect("a write");
+    let token = primary.token().await.expect("a token");
+    drop(primary);
+    let count = "SELECT count(*) FROM numbers";
+    assert_eq!(scene.cluster.read().one::<i64>(count, &[]).await.expect("a read"), 0);
+    assert_eq!(scene.cluster.read().after(token).one::<i64>(count, &[]).await.expect("a read"), 1);
+    let only = scene.cluster.read().after(token).preference(Preference::ReplicaOnly);
+    let error = only.within(Duration::from_millis(300)).one::<i64>(count, &[]).await.expect_err("late");
+    assert_eq!(error.kind(), db_core::Kind::Connection, "{error}");
+    scene.stop().await;
+}
+
+/// A token of a promoted history is not served by who has not followed it, and an expired one asks for nothing.
+#[tokio::test]
+async fn tokens_of_other_histories_go_to_the_primary() {
+    let scene = Scene::with(1, |settings| settings.token_validity = Duration::from_secs(20)).await;
+    let token = scene.cluster.token().await.expect("a token");
+    scene.servers.caught_up(1, 0).await.expect("caught up");
+    let text = token.to_string();
+    let name = async |text: &str| -> String {
+        let token = text.parse().expect("a token");
+        scene.cluster.read().after(token).one(NAME, &[]).await.expect("a read")
+    };
+    eventually("the replica has it", async || name(&text).await == "node-1").await;
+    let parts: Vec<&str> = text.split('-').collect();
+    let with = |index: usize, part: &str| {
+        let mut parts = parts.clone();
+        parts[index] = part;
+        parts.join("-")
+    };
+    assert_eq!(name(&with(1, "1")).await, "node-0", "another cluster's");
+    assert_eq!(name(&with(2, "2")).await, "node-0", "a later history's");
+    assert_eq!(name(&with(3, "ffffffffff")).await, "node-0", "of what will never be");
+    assert_eq!(name(&with(4, "1")).await, "node-1", "expired");
+    scene.stop().await;
+}
