@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its examples start a server when none is given.
     ("db-retry", &["db-core", "db-testkit"]),
     ("db-testkit", &["db-embedded"]),
-    ("db-app", &["db-core", "db-embedded", "db-health", "db-migrate", "db-pool", "db-retry"]),
+    ("db-app", &["db-cluster", "db-core", "db-embedded", "db-health", "db-migrate", "db-pool", "db-retry"]),
     (
         "db-tests",
         &["db-app", "db-cluster", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"],

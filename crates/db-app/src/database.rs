@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use db_cluster::{ConsistencyToken, EndpointStats};
 use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal};
 use db_health::{Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
@@ -15,6 +16,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
+use crate::reading::Reads;
+use crate::replicas::Replicas;
 use crate::retrying::{Retrying, repeat};
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
@@ -29,6 +32,8 @@ pub struct Database {
 
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
+    pub(crate) replicas: Option<Replicas>,
+    pub(crate) token_validity: Duration,
     pub(crate) policy: Policy,
     pub(crate) retry: Retry,
     pub(crate) doubts: Doubts,
@@ -87,9 +92,42 @@ impl Database {
 
     /// The verbs for statements that change nothing: they are run again whenever the connection fails, also when their answer
     /// was lost. The verbs of the database itself assume a write, and run again only what is known to have had no effect.
+    ///
+    /// With replicas (`DATABASE_REPLICA_URL`) these are read, and the primary when none is fit; a replica may be up to the limit of
+    /// lag behind. To read what was written just now, ask for it: [`Reads::after`].
     #[must_use]
-    pub fn reads(&self) -> Retrying<'_> {
-        self.retrying(Work::Read)
+    pub fn reads(&self) -> Reads<'_> {
+        let read = self.inner.replicas.as_ref().map(|replicas| replicas.cluster.read());
+        Reads::new(self.retrying(Work::Read), self.inner.retry.work(Work::Read), read)
+    }
+
+    /// A token for everything that was committed up to now, by anybody. As text it goes into a header or a cookie, and in any
+    /// process [`Reads::after`] sees what it stands for. To be asked for after the COMMIT.
+    ///
+    /// ```no_run
+    /// # use db_app::prelude::*;
+    /// # async fn example(db: &Database) -> Result<(), Box<dyn std::error::Error>> {
+    /// db.execute("INSERT INTO orders (item) VALUES ('tea')", &[]).await?;
+    /// let text = db.write_token().await?.to_string();
+    /// // In the next request:
+    /// let orders: i64 = db.reads().after(text.parse()?).one("SELECT count(*) FROM orders", &[]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of a statement, and when the server is no primary.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the token and nothing else.
+    pub async fn write_token(&self) -> Result<ConsistencyToken> {
+        let validity = self.inner.token_validity;
+        self.inner.retry.work(Work::Read).run(|| ConsistencyToken::ask(&self.inner.pool, validity)).await
+    }
+
+    /// How the servers are, the primary first; empty without replicas.
+    #[must_use]
+    pub fn servers(&self) -> Vec<EndpointStats> {
+        self.inner.replicas.as_ref().map(|replicas| replicas.cluster.stats()).unwrap_or_default()
     }
 
     /// The verbs for writes that may safely happen twice, such as one that sets a value by its key.

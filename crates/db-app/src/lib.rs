@@ -40,6 +40,8 @@ mod doubts;
 mod embedded;
 pub mod http;
 mod opening;
+mod reading;
+mod replicas;
 mod resolve;
 mod retrying;
 mod schema;
@@ -49,10 +51,12 @@ mod watched;
 
 pub use config::Config;
 pub use database::Database;
+pub use db_cluster::{ConsistencyToken, EndpointStats, Preference};
 pub use db_core as core;
 pub use db_pool::{Isolation, Tx};
 pub use db_retry::Resolution;
 pub use opening::{OpenError, StopError};
+pub use reading::Reads;
 pub use retrying::Retrying;
 pub use tx_options::{Resolver, TxOptions};
 

@@ -7,6 +7,7 @@ use db_core::{Finding, Log};
 use db_health::{Check, FnProbe, Monitor};
 use db_pool::{Pool, ServerInfo, StillInUse, Target};
 use db_retry::Retry;
+use futures_util::future::join;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::config::{Config, Postgres};
 use crate::database::Inner;
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
+use crate::replicas::Replicas;
 use crate::schema::SchemaProbe;
 use crate::watched::Watched;
 
@@ -83,6 +85,8 @@ impl Database {
 
         let watched = Arc::new(Watched::new("postgres", target.clone()));
         let mut checks = vec![Check::new(Arc::clone(&watched)), pool_check(&pool)];
+        let replicas = Replicas::start(&pool, &target, &config.replicas).await?;
+        checks.extend(replicas.as_ref().map(Replicas::check));
         if let Some(range) = config.migrations.schema_version {
             let schema = SchemaProbe::new(watched, config.migrations.settings.table.clone(), range);
             checks.push(Check::new(schema).internal());
@@ -92,6 +96,8 @@ impl Database {
         monitor.first_looks().await;
         let inner = Inner {
             pool,
+            replicas,
+            token_validity: db_cluster::Settings::default().token_validity.max(config.replicas.max_lag * 2),
             policy: config.retry,
             retry,
             doubts: Doubts::default(),
@@ -119,11 +125,18 @@ impl Database {
         self.inner.monitor.stop();
         self.inner.doubts.stop();
         // The server needs some of the time for its own farewell.
-        let closed = self.inner.pool.close(limit.mul_f64(0.7)).await;
+        let limit_of_pools = limit.mul_f64(0.7);
+        let others = async {
+            match &self.inner.replicas {
+                Some(replicas) => replicas.close(limit_of_pools).await,
+                None => Ok(()),
+            }
+        };
+        let (closed, others) = join(self.inner.pool.close(limit_of_pools), others).await;
         if let Some(kept) = &self.inner.kept {
             kept.stop(deadline).await?;
         }
-        Ok(closed?)
+        Ok(closed.and(others)?)
     }
 }
 

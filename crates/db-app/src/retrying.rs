@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use crate::transact::FOR_EVER;
 
 /// A database whose single statements are run again as far as is safe for what they do: see
-/// [`Database::reads`](crate::Database::reads) and [`Database::idempotent_writes`](crate::Database::idempotent_writes).
+/// [`Database::writes`](crate::Database::writes) and [`Database::idempotent_writes`](crate::Database::idempotent_writes).
 ///
 /// A stream is begun again when it could not begin, and never when one of its rows fails. What may be more than one
 /// transaction is run once: [`batch`](Executor::batch), `CALL`, `DO`, `VACUUM`, `CLUSTER`, `REINDEX`, and whatever runs
@@ -37,7 +37,7 @@ impl<'d> Retrying<'d> {
     /// # use db_app::prelude::*;
     /// # async fn example(db: &Database) -> db_app::core::Result<()> {
     /// let within = Duration::from_millis(300);
-    /// let users: i64 = db.reads().within(within).one("SELECT count(*) FROM users", &[]).await?;
+    /// db.idempotent_writes().within(within).execute("UPDATE users SET zone = 'south'", &[]).await?;
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -97,7 +97,7 @@ where
 
 /// Whether a statement may commit in its middle, so that its error does not say what of it stays: by its words, or when the
 /// first is hidden.
-fn is_run_once(sql: &str) -> bool {
+pub(crate) fn is_run_once(sql: &str) -> bool {
     let mut sql = sql.trim_start();
     loop {
         let after = match sql.get(..2) {

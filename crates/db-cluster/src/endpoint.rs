@@ -38,6 +38,10 @@ pub(crate) struct Flight {
 /// The weight of the newest latency in the average, as a fraction of so many.
 const SMOOTHING: u64 = 8;
 
+/// The same for one that is lower. Whoever was slow under load gets few reads, and must not need many to show that it is not
+/// any more.
+const RECOVERY: u64 = 2;
+
 impl<P> Endpoint<P> {
     pub(crate) fn new(name: String, pool: P, look_pool: Option<P>) -> Self {
         Self {
@@ -83,8 +87,10 @@ impl Flight {
             return;
         }
         let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1);
-        let smooth =
-            |old: u64| Some(if old == 0 { nanos } else { old - old / SMOOTHING + nanos / SMOOTHING }.max(1));
+        let smooth = |old: u64| {
+            let part = if nanos < old { RECOVERY } else { SMOOTHING };
+            Some(if old == 0 { nanos } else { (old - old / part + nanos / part).max(1) })
+        };
         // The closure never refuses.
         self.load.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, smooth).ok();
     }

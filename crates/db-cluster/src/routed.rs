@@ -5,12 +5,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Result, Row, RowStream, Signal};
+use db_core::{Acquire, Error, Executor, Params, Result, Row, RowStream};
 
 use crate::ConsistencyToken;
 use crate::endpoint::Flight;
 use crate::shared::Shared;
-use crate::sighting::{Role, Sighting};
 
 /// A connection of the pool of one endpoint, to be used as that pool's own: it derefs to it.
 ///
@@ -48,14 +47,8 @@ impl<P: Acquire> Routed<P> {
     /// # Cancel safety
     /// Dropping the future loses the token and nothing else.
     pub async fn token(&self) -> Result<ConsistencyToken> {
-        let sighting = Sighting::ask(&self.conn).await.inspect_err(|error| self.report(error))?;
-        if sighting.role != Role::Primary {
-            let signal = Signal::new(Cause::Misuse, Phase::Execute);
-            let message = format!("{} is no primary, so nothing was committed there", self.endpoint());
-            return Err(Error::new(signal, message));
-        }
-        let Sighting { system, timeline, lsn, .. } = sighting;
-        Ok(ConsistencyToken::new(system, timeline, lsn, self.shared.settings.token_validity))
+        let asked = ConsistencyToken::ask(&self.conn, self.shared.settings.token_validity).await;
+        asked.inspect_err(|error| self.report(error))
     }
 
     pub(crate) fn into_parts(self) -> (P::Conn, usize, Flight) {

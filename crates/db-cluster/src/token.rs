@@ -5,10 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use db_core::{Cause, Error, Phase, Query, Result, Signal};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Lsn;
+use crate::sighting::{Role, Sighting};
 
 /// Everything that was committed when it was made.
 ///
@@ -61,6 +63,23 @@ impl ConsistencyToken {
         let seconds = i64::try_from(validity.as_secs()).unwrap_or(i64::MAX);
         let expires = Timestamp::from_second(now.saturating_add(seconds)).unwrap_or(Timestamp::MAX);
         Self { system, timeline, lsn, expires }
+    }
+
+    /// A token for everything that was committed up to now, by anybody, on the primary that `on` is connected to. To be asked for
+    /// after the COMMIT, and to count for `validity`, in whole seconds.
+    ///
+    /// # Errors
+    /// When the server is no primary, and when it does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the token and nothing else.
+    pub async fn ask<E: Query>(on: &E, validity: Duration) -> Result<Self> {
+        let Sighting { system, timeline, lsn, role, .. } = Sighting::ask(on).await?;
+        if role != Role::Primary {
+            let signal = Signal::new(Cause::Misuse, Phase::Execute);
+            return Err(Error::new(signal, "the server is no primary, so nothing was committed there"));
+        }
+        Ok(Self::new(system, timeline, lsn, validity))
     }
 
     /// Whether it counts no more.

@@ -1,5 +1,6 @@
 //! Routing over real servers: a primary and streaming replicas, each with a pool of ours.
 
+mod database;
 mod failover;
 mod faults;
 mod reading;

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use db_migrate::{HistoryTable, SchemaRange, Settings};
-use db_pool::{Target, TargetBuilder};
+use db_pool::Target;
 
 use super::layers::Raw;
-use super::postgres::{OVERRIDES, hidden};
+use super::postgres::hidden;
 use super::read::{Reader, variable};
 use super::{Environment, Source};
 
@@ -58,8 +58,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The URL for migrations. What wins over `DATABASE_URL` wins over it as well; a password that it lacks is that of the
-    /// same role on the other way.
+    /// The URL for migrations.
     fn migration_target(
         &mut self,
         environment: Environment,
@@ -73,21 +72,7 @@ impl Reader<'_> {
                 self.warnings.push(format!("{} is ignored, since no server is given", url.name));
                 return None;
             }
-            let parsed: Result<TargetBuilder, _> = url.value.parse();
-            let begun = parsed.map_err(|error| self.refuse_url(url, &error)).ok()?;
-            let has_password = begun.has_password();
-            let overrides = OVERRIDES.map(|(name, _)| self.find(name));
-            let found = self.finish(begun, Some(url), &overrides)?;
-            let may_be_plain = self.find("DB_ALLOW_PLAINTEXT").is_some_and(|raw| raw.value == "true");
-            if environment == Environment::Production && !may_be_plain {
-                self.require_tls(&found, Some(url), &overrides[0]);
-            }
-            match given {
-                Some(given) if !has_password && given.user() == found.user() => {
-                    Some(found.with_credentials_of(given))
-                }
-                _ => Some(found),
-            }
+            self.target_beside(environment, url, given)
         });
         let shown = |url: &Raw<'_>| match &found {
             Some(target) => target.masked(),

@@ -9,6 +9,7 @@ mod password;
 mod postgres;
 mod preset;
 mod read;
+mod replicas;
 mod retry;
 mod variables;
 
@@ -29,6 +30,7 @@ pub use migrations::MigrationConfig;
 pub use password::password_from_environment;
 pub use postgres::Postgres;
 pub use preset::Preset;
+pub use replicas::ReplicaConfig;
 pub use variables::{VARIABLES, Variable};
 
 /// Everything that can be configured. Change a field after loading to override every other source.
@@ -49,6 +51,8 @@ pub struct Config {
     pub http_token: Option<SecretString>,
     /// How the schema is migrated.
     pub migrations: MigrationConfig,
+    /// The replicas that take reads.
+    pub replicas: ReplicaConfig,
     /// The pause between two health checks.
     pub health_interval: Duration,
     /// How long stopping may take.

@@ -80,6 +80,30 @@ impl<'a> Reader<'a> {
         target
     }
 
+    /// A URL beside `DATABASE_URL`. What wins over that wins over it as well; a password that it lacks is that of the same role.
+    pub(super) fn target_beside(
+        &mut self,
+        environment: Environment,
+        url: &Raw<'_>,
+        given: Option<&Target>,
+    ) -> Option<Target> {
+        let parsed: Result<TargetBuilder, _> = url.value.parse();
+        let begun = parsed.map_err(|error| self.refuse_url(url, &error)).ok()?;
+        let has_password = begun.has_password();
+        let overrides = OVERRIDES.map(|(name, _)| self.find(name));
+        let found = self.finish(begun, Some(url), &overrides)?;
+        let may_be_plain = self.find("DB_ALLOW_PLAINTEXT").is_some_and(|raw| raw.value == "true");
+        if environment == Environment::Production && !may_be_plain {
+            self.require_tls(&found, Some(url), &overrides[0]);
+        }
+        match given {
+            Some(given) if !has_password && given.user() == found.user() => {
+                Some(found.with_credentials_of(given))
+            }
+            _ => Some(found),
+        }
+    }
+
     pub(super) fn find_and_show(&mut self, name: &'static str) -> Option<Raw<'a>> {
         let (variable, raw) = (variable(name), self.find(name));
         let value = raw.as_ref().map(|raw| show(variable, raw.value));

@@ -44,6 +44,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     let http_addr: SocketAddr = reader.parsed("DB_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let http_token = reader.text("DB_HTTP_TOKEN", None, |token| token.chars().count() >= 16);
     let migrations = reader.migrations(environment, is_server_given, given.as_ref());
+    let replicas = reader.replicas(environment, preset, &pool, is_server_given, given.as_ref());
     let embedded_dir = reader.embedded_dir(is_server_given);
     let health_interval = reader.millis("DB_HEALTH_INTERVAL_MS", Duration::from_secs(2), 1, Source::Default);
     let shutdown_timeout =
@@ -68,6 +69,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
         http_addr,
         http_token: http_token.map(SecretString::from),
         migrations,
+        replicas,
         health_interval,
         shutdown_timeout,
         log,

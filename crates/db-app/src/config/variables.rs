@@ -43,6 +43,16 @@ pub const VARIABLES: &[Variable] = &[
         )
     },
     Variable {
+        is_secret: true,
+        ..var(
+            "DATABASE_REPLICA_URL",
+            "replicas for reads, one or several",
+            "URLs separated by white space, each of one server: postgres://user:password@host:5432/database",
+        )
+    },
+    var("DB_REPLICA_POOL_MAX", "most connections to each replica", COUNT),
+    var("DB_REPLICA_MAX_LAG_MS", "a replica that is further behind takes no reads", MILLIS),
+    Variable {
         aliases: &["DATABASE_HOST"],
         ..var("POSTGRES_HOST", "host, in place of a URL", "a host name or address")
     },

@@ -1,0 +1,135 @@
+//! What the environment says of replicas: where they are, how many connections each may have, and how late it may be.
+
+use std::time::Duration;
+
+use db_pool::{Settings, Target};
+
+use super::layers::Raw;
+use super::postgres::hidden;
+use super::read::{Reader, from, variable};
+use super::{Environment, Preset, Source};
+
+/// The replicas that take reads.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReplicaConfig {
+    /// Where they are; with none, everything goes to the one server.
+    pub targets: Vec<Target>,
+    /// The pool of each.
+    pub pool: Settings,
+    /// One that is further behind takes no reads.
+    pub max_lag: Duration,
+}
+
+impl Reader<'_> {
+    /// `given` is the primary; `None` when one is to be started, or was not understood.
+    pub(super) fn replicas(
+        &mut self,
+        environment: Environment,
+        preset: Preset,
+        primary: &Settings,
+        is_server_given: bool,
+        given: Option<&Target>,
+    ) -> ReplicaConfig {
+        let targets = self.replica_targets(environment, is_server_given, given);
+        let (max, source) = match preset {
+            Preset::HighConcurrency => (50, from(false)),
+            Preset::Standard | Preset::Patient => (10, from(true)),
+        };
+        let mut pool = primary.clone();
+        pool.name = "replica".to_owned();
+        pool.max = self.number("DB_REPLICA_POOL_MAX", max, 1, 10_000, source);
+        pool.min = if preset == Preset::HighConcurrency { 10.min(pool.max) } else { 0 };
+        let lag = db_cluster::Settings::default().max_lag;
+        let max_lag = self.millis("DB_REPLICA_MAX_LAG_MS", lag, 1, Source::Default);
+        ReplicaConfig { targets, pool, max_lag }
+    }
+
+    fn replica_targets(
+        &mut self,
+        environment: Environment,
+        is_server_given: bool,
+        given: Option<&Target>,
+    ) -> Vec<Target> {
+        let name = "DATABASE_REPLICA_URL";
+        let urls = self.find(name);
+        let mut found: Vec<Target> = Vec::new();
+        for one in urls.iter().flat_map(|urls| urls.value.split_whitespace()) {
+            let Some(urls) = &urls else { break };
+            if !is_server_given {
+                self.warnings.push(format!("{} is ignored, since no server is given", urls.name));
+                break;
+            }
+            let url = Raw { value: one, ..urls.clone() };
+            let Some(target) = self.target_beside(environment, &url, given) else { continue };
+            let endpoint = target.endpoint();
+            let is_known = |known: &Target| known.endpoint() == endpoint;
+            if endpoint.contains(',') {
+                let line = format!(
+                    "{name}={} ({}): several servers in one URL: expected {}",
+                    target.masked(),
+                    urls.source,
+                    variable(name).accepts
+                );
+                self.errors.push(line);
+            } else if found.iter().any(is_known) {
+                self.errors.push(format!("{name} ({}): {endpoint} is named twice", urls.source));
+            } else if given.is_some_and(is_known) {
+                self.errors
+                    .push(format!("{name} ({}): {endpoint} is the server of DATABASE_URL", urls.source));
+            } else {
+                found.push(target);
+            }
+        }
+        let shown = urls.as_ref().map(|urls| match &*found {
+            [] => hidden(urls.value).to_owned(),
+            all => all.iter().map(Target::masked).collect::<Vec<_>>().join(" "),
+        });
+        self.show(variable(name), urls.as_ref(), shown, Source::Default);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{load, refused, shown};
+    use super::*;
+
+    const SERVER: (&str, &str) = ("DATABASE_URL", "postgres://app:first@one:5432/d");
+
+    /// A6, B1: at most 10 connections each, 50 with the preset for many requests.
+    #[test]
+    fn replicas_have_pools_of_their_own() {
+        let config = load(&[SERVER]);
+        assert!(config.replicas.targets.is_empty());
+        let urls = "postgres://app@two/d  postgres://reader:secret@three:6432/d";
+        let config = load(&[SERVER, ("DATABASE_REPLICA_URL", urls)]);
+        let endpoints: Vec<_> = config.replicas.targets.iter().map(Target::endpoint).collect();
+        assert_eq!(endpoints, ["two:5432", "three:6432"]);
+        assert_eq!((config.replicas.pool.min, config.replicas.pool.max), (0, 10));
+        assert_eq!(config.replicas.max_lag, Duration::from_secs(10));
+        let (value, _) = shown(&config, "DATABASE_REPLICA_URL");
+        let masked = value.expect("a value");
+        assert!(masked.contains("app:***@two") && !masked.contains("secret"), "{masked}");
+
+        let config = load(&[("DB_PRESET", "high-concurrency"), ("DB_REPLICA_MAX_LAG_MS", "250")]);
+        assert_eq!((config.replicas.pool.min, config.replicas.pool.max), (10, 50));
+        assert_eq!(config.replicas.max_lag, Duration::from_millis(250));
+        assert_eq!(shown(&config, "DB_REPLICA_POOL_MAX"), (Some("50"), Source::Preset));
+    }
+
+    #[test]
+    fn replicas_that_cannot_be_used_are_said() {
+        let check = |urls: &str, expect: &str| {
+            let text = refused(&[SERVER, ("DATABASE_REPLICA_URL", urls)]);
+            assert!(text.contains(expect), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        };
+        check("postgres://app:secret@two:port/d", "DATABASE_REPLICA_URL=postgres://*** (environment): ");
+        check("postgres://app:secret@two,three/d", "several servers in one URL");
+        check("postgres://a:secret@two/d postgres://b:secret@two/d", "two:5432 is named twice");
+        check("postgres://a:secret@one/d", "one:5432 is the server of DATABASE_URL");
+        let config = load(&[("DATABASE_REPLICA_URL", "postgres://a:secret@two/d")]);
+        assert_eq!(config.warnings, ["DATABASE_REPLICA_URL is ignored, since no server is given"]);
+    }
+}
