@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::Lsn;
 use crate::lag::{Lag, Track};
 use crate::sighting::{Role, Sighting};
 use crate::standing::{Reason, Standing};
@@ -31,6 +32,8 @@ pub(crate) struct Assessor {
     /// The highest that a primary was seen on.
     timeline: u32,
     track: Track,
+    /// Who is or was the primary of that timeline.
+    incumbent: Option<usize>,
 }
 
 /// What is known of one endpoint.
@@ -42,6 +45,8 @@ pub(crate) struct Known {
     /// What it said last, while it answers.
     pub(crate) sighting: Option<Sighting>,
     pub(crate) lag: Option<Lag>,
+    /// What it was when it answered last.
+    pub(crate) last_role: Option<Role>,
     missed: u32,
     /// Looks in a row at which its lag was well within the limit.
     steady: u32,
@@ -68,10 +73,12 @@ impl Assessor {
             since: now,
             sighting: None,
             lag: None,
+            last_role: None,
             missed: 0,
             steady: STEADY,
         };
-        Self { limits, known: vec![unknown; endpoints], system: None, timeline: 0, track: Track::default() }
+        let known = vec![unknown; endpoints];
+        Self { limits, known, system: None, timeline: 0, track: Track::default(), incumbent: None }
     }
 
     pub(crate) fn known(&self) -> &[Known] {
@@ -83,20 +90,15 @@ impl Assessor {
         self.system
     }
 
-    /// The highest timeline that a primary was seen on; 0 before there was one.
-    pub(crate) fn timeline(&self) -> u32 {
-        self.timeline
+    /// The last moment at which the primary had no more than this; none when it is not known.
+    pub(crate) fn had_all_at(&self, replayed: Lsn) -> Option<Instant> {
+        self.track.had_all_at(replayed)
     }
 
-    /// The last moment at which the primary had no more than this replica has; none when it is not known.
-    pub(crate) fn had_all_at(&self, index: usize) -> Option<Instant> {
-        self.known[index].sighting.and_then(|sighting| self.track.had_all_at(sighting.lsn))
-    }
-
-    /// An endpoint has answered.
+    /// An endpoint has answered a question that was asked at `now`.
     pub(crate) fn saw(&mut self, index: usize, sighting: Sighting, now: Instant) -> Vec<Change> {
         let known = &mut self.known[index];
-        (known.sighting, known.missed) = (Some(sighting), 0);
+        (known.sighting, known.last_role, known.missed) = (Some(sighting), Some(sighting.role), 0);
         self.system.get_or_insert(sighting.system);
         self.assess(index, now)
     }
@@ -115,8 +117,8 @@ impl Assessor {
     fn assess(&mut self, looked_at: usize, now: Instant) -> Vec<Change> {
         let primary = self.choose_primary();
         if let Some((index, sighting)) = primary {
-            if sighting.timeline > self.timeline {
-                self.timeline = sighting.timeline;
+            if sighting.timeline > self.timeline || self.incumbent != Some(index) {
+                (self.timeline, self.incumbent) = (sighting.timeline, Some(index));
                 // Places of another history say nothing about this one.
                 self.track = Track::default();
             }
@@ -138,14 +140,18 @@ impl Assessor {
         changes
     }
 
-    /// Among those who take writes the one of the highest timeline; of several the one that it was, else the first.
+    /// Among those who take writes the one of the highest timeline; of several the one that it was, else the first. On the same
+    /// timeline nobody takes the place of one that is only out of sight.
     fn choose_primary(&self) -> Option<(usize, Sighting)> {
         let seen = self.known.iter().enumerate().filter_map(|(index, known)| Some((index, known.sighting?)));
         seen.filter(|(_, sighting)| sighting.role == Role::Primary && Some(sighting.system) == self.system)
-            .filter(|(_, sighting)| sighting.timeline >= self.timeline)
+            .filter(|(index, sighting)| {
+                let stepped_down = |other: usize| self.known[other].last_role != Some(Role::Primary);
+                let may_follow = self.incumbent.is_none_or(|other| other == *index || stepped_down(other));
+                sighting.timeline > self.timeline || sighting.timeline == self.timeline && may_follow
+            })
             .max_by_key(|(index, sighting)| {
-                let is_incumbent = self.known[*index].standing == Standing::Primary;
-                (sighting.timeline, is_incumbent, std::cmp::Reverse(*index))
+                (sighting.timeline, self.incumbent == Some(*index), std::cmp::Reverse(*index))
             })
     }
 

@@ -1,7 +1,6 @@
 //! Tables of sightings and what follows from them.
 
 use super::*;
-use crate::Lsn;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,8 +21,9 @@ impl Scene {
     }
 
     fn saw_of(&mut self, system: u64, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
+        let lsn = Lsn::new(lsn);
         let sighting =
-            Sighting { system, timeline, role, lsn: Lsn::new(lsn), replay_age: None, sees_receiver: true };
+            Sighting { system, timeline, role, lsn, inserted: lsn, replay_age: None, sees_receiver: true };
         self.assessor.saw(index, sighting, self.now);
         self
     }
@@ -96,7 +96,11 @@ fn of_two_primaries_the_one_stays_that_it_was() {
     scene.saw(1, Primary, 1, 10).saw(0, Primary, 1, 10).is(&["out (second_primary)", "primary"]);
     let mut scene = Scene::new(2);
     scene.saw(0, Primary, 1, 10).saw(1, Primary, 1, 99).is(&["primary", "out (second_primary)"]);
-    scene.missed(0).missed(0).is(&["out (unreachable)", "primary"]);
+    // Being out of sight is no reason to write elsewhere, a promotion or a step down is.
+    scene.missed(0).missed(0).is(&["out (unreachable)", "out (second_primary)"]);
+    scene.saw(0, Primary, 1, 11).is(&["primary", "out (second_primary)"]);
+    scene.saw(0, Standby, 1, 11).is(&["replica", "primary"]);
+    scene.saw(0, Primary, 2, 12).is(&["primary", "out (old_timeline)"]);
 }
 
 #[test]

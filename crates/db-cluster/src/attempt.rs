@@ -4,6 +4,10 @@ use db_core::{Acquire, Executor as _, Params, Result, Row, RowStream};
 
 /// One attempt of a read on a connection, which may be made again on another.
 pub(crate) trait Attempt<P: Acquire, T>: Send {
+    /// Whether it may be run again on a server that takes writes, once it was sent: what is asked for rows is a read, what is
+    /// asked to be done may be none.
+    const IS_REPEATABLE: bool;
+
     fn run(&mut self, conn: P::Conn) -> impl Future<Output = Result<T>> + Send;
 }
 
@@ -20,24 +24,32 @@ pub(crate) struct Execute<'s>(pub(crate) &'s str, pub(crate) Params<'s>);
 pub(crate) struct Batch<'s>(pub(crate) &'s str);
 
 impl<P: Acquire> Attempt<P, Vec<Row>> for Fetch<'_> {
+    const IS_REPEATABLE: bool = true;
+
     async fn run(&mut self, conn: P::Conn) -> Result<Vec<Row>> {
         conn.fetch(self.0, self.1).await
     }
 }
 
 impl<'r, P: Acquire> Attempt<P, RowStream<'r>> for Stream<'_> {
+    const IS_REPEATABLE: bool = true;
+
     async fn run(&mut self, conn: P::Conn) -> Result<RowStream<'r>> {
         P::stream(conn, self.0, self.1).await
     }
 }
 
 impl<P: Acquire> Attempt<P, u64> for Execute<'_> {
+    const IS_REPEATABLE: bool = false;
+
     async fn run(&mut self, conn: P::Conn) -> Result<u64> {
         conn.execute(self.0, self.1).await
     }
 }
 
 impl<P: Acquire> Attempt<P, ()> for Batch<'_> {
+    const IS_REPEATABLE: bool = false;
+
     async fn run(&mut self, conn: P::Conn) -> Result<()> {
         conn.batch(self.0).await
     }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use db_core::{Acquire, Cause, Error, Kind, Log, Observer, Phase, Result, Signal};
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::assess::{Assessor, Limits};
 use crate::endpoint::Endpoint;
 use crate::monitor::{self, Look};
-use crate::read::is_elsewhere_better;
+use crate::route::is_elsewhere_better;
+use crate::settings::moment_after;
 use crate::shared::Shared;
 use crate::stats::EndpointStats;
 use crate::{ConsistencyToken, Read, Routed, Settings};
@@ -107,13 +108,14 @@ impl<P: Acquire> Builder<P> {
         let assessor = Assessor::new(endpoints.len(), limits, Instant::now());
         let shared = Arc::new(Shared::new(endpoints, settings, observer, assessor));
         let indexes = 0..shared.endpoints.len();
+        let began = Instant::now();
         let looks = join_all(indexes.clone().map(|index| first_look(&shared, index))).await;
         let mut silent = Vec::new();
         for (index, look) in looks.into_iter().enumerate() {
             match look {
-                Look::Saw(sighting) => shared.saw(index, sighting),
+                Look::Saw(sighting) => shared.saw(index, sighting, began),
                 Look::Missed(error) => {
-                    shared.missed(index);
+                    shared.missed(index, error.as_ref());
                     silent.push((index, error));
                 }
                 Look::Busy => {}
@@ -159,7 +161,7 @@ impl<P: Acquire> Cluster<P> {
     }
 
     pub(crate) async fn route_to_primary(&self, deadline: Option<Instant>) -> Result<Routed<P>> {
-        let give_up = deadline.unwrap_or_else(|| Instant::now() + self.shared.settings.patience);
+        let give_up = deadline.unwrap_or_else(|| moment_after(self.shared.settings.patience));
         let mut board = self.shared.board.subscribe();
         let mut last: Option<Error> = None;
         loop {
@@ -168,7 +170,7 @@ impl<P: Acquire> Cluster<P> {
                 let endpoint = &self.shared.endpoints[index];
                 let flight = endpoint.begin();
                 tokio::select! {
-                    acquired = endpoint.pool.acquire(deadline.map(Instant::into_std)) => match acquired {
+                    acquired = self.acquire_from(endpoint, deadline) => match acquired {
                         // The wait may have been long.
                         Ok(conn) if self.shared.board.borrow().writer == Some(index) => {
                             return Ok(Routed::new(conn, Arc::clone(&self.shared), index, flight));
@@ -194,6 +196,18 @@ impl<P: Acquire> Cluster<P> {
         }
     }
 
+    /// A deadline is kept also over a pool that does not keep to it.
+    async fn acquire_from(&self, endpoint: &Endpoint<P>, deadline: Option<Instant>) -> Result<P::Conn> {
+        let acquire = endpoint.pool.acquire(deadline.map(Instant::into_std));
+        match deadline {
+            None => acquire.await,
+            Some(deadline) => timeout_at(deadline, acquire).await.unwrap_or_else(|_| {
+                let what = format!("no connection to {} in time", endpoint.name);
+                Err(Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), what))
+            }),
+        }
+    }
+
     /// A view that reads: from a replica, or from the primary when none is fit. It has the verbs of
     /// [`Query`](db_core::Query).
     #[must_use]
@@ -212,8 +226,8 @@ impl<P: Acquire> Cluster<P> {
         self.primary().await?.token().await
     }
 
-    /// Gives an endpoint no further reads, without an error to anybody: what it has goes on. Writes are not held back; a
-    /// primary is taken out by promoting another one.
+    /// Gives an endpoint no further reads, without an error to anybody: what it has goes on, streams too, which are not among its
+    /// [reads in flight](EndpointStats::in_flight). Writes are not held back; a primary is taken out by promoting another one.
     ///
     /// # Errors
     /// When there is none of this name.
@@ -235,6 +249,8 @@ impl<P: Acquire> Cluster<P> {
             return Err(UnknownEndpoint { name: name.to_owned(), known: known.join(", ") });
         };
         endpoint.is_drained.store(is_drained, Ordering::Relaxed);
+        // Somebody may be waiting for a server.
+        self.shared.board.send_modify(|_| {});
         Ok(())
     }
 
@@ -254,6 +270,7 @@ impl<P: Acquire> Cluster<P> {
             in_flight: endpoint.in_flight(),
             served: endpoint.served(),
             latency: endpoint.latency(),
+            error: endpoint.noted(),
         });
         stats.collect()
     }
@@ -271,7 +288,7 @@ async fn first_look<P: Acquire>(shared: &Shared<P>, index: usize) -> Look {
     let again = async {
         loop {
             match monitor::look(shared, index).await {
-                Look::Missed(None) | Look::Busy => {}
+                Look::Missed(None) | Look::Busy => sleep(PAUSE).await,
                 said => return said,
             }
         }

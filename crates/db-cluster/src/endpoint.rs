@@ -1,7 +1,7 @@
 //! One server with its pool, and how much it has to do. What it is good for is kept elsewhere.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ pub(crate) struct Endpoint<P> {
     /// Somebody wants to know at once how it is.
     pub(crate) look_now: Notify,
     pub(crate) is_drained: AtomicBool,
+    /// Why the last look found nothing.
+    error: Mutex<Option<String>>,
     load: Arc<Load>,
 }
 
@@ -50,8 +52,18 @@ impl<P> Endpoint<P> {
             look_pool,
             look_now: Notify::new(),
             is_drained: AtomicBool::new(false),
+            error: Mutex::new(None),
             load: Arc::default(),
         }
+    }
+
+    /// Notes why the last look found nothing, or that it found something.
+    pub(crate) fn note(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    pub(crate) fn noted(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts one use from now on.

@@ -1,5 +1,5 @@
-//! How far a standby is behind, by where its primary was when: in bytes and in time, without comparing the clocks of two
-//! machines. Pure; the moments are passed in.
+//! How far a standby is behind, by where its primary was when: in bytes and in time, by our own clock. Those of the servers count
+//! for what was written before the first look only. Pure; the moments are passed in.
 //!
 //! The age of the last replayed transaction alone grows while nobody writes, and what the standby has received alone says
 //! nothing once its stream is cut. Here a standby that has all of an idle primary is not behind, and one whose stream was cut
@@ -40,14 +40,22 @@ struct Place {
     last: Instant,
 }
 
+/// Bytes that may have been written between a look at the standby and one at the primary. After an idle hour the last
+/// transaction of a standby that lacks so little is old, and yet the standby is not.
+const A_MOMENT: u64 = 64 << 10;
+
 /// More than an hour of looks twice a second of which each finds something new.
 const LONGEST: usize = 8_192;
 
 impl Track {
     /// A look at the primary.
     pub(crate) fn record(&mut self, lsn: Lsn, at: Instant) {
+        if self.places.back().is_some_and(|newest| newest.lsn > lsn) {
+            // Another history: what was is no measure of it.
+            self.places.clear();
+        }
         match self.places.back_mut() {
-            Some(place) if place.lsn >= lsn => place.last = place.last.max(at),
+            Some(place) if place.lsn == lsn => place.last = place.last.max(at),
             _ => self.places.push_back(Place { lsn, first: at, last: at }),
         }
         if self.places.len() > LONGEST {
@@ -56,18 +64,19 @@ impl Track {
     }
 
     /// How far a standby was behind at a moment; none when the primary was never seen. `age` is that of its last replayed
-    /// transaction, which counts when the standby lacks what was written before the first look.
+    /// transaction, which counts when the standby lacks more than a moment's writes from before the first look.
     pub(crate) fn lag(&self, replayed: Lsn, age: Option<Duration>, at: Instant) -> Option<Lag> {
         let newest = self.places.back()?;
         let missing = self.places.partition_point(|place| place.lsn <= replayed);
+        let bytes = newest.lsn.since(replayed);
         let time = match self.places.get(missing) {
             None => Duration::ZERO,
             Some(place) => {
                 let seen = at.saturating_duration_since(place.first);
-                if missing == 0 { seen.max(age.unwrap_or_default()) } else { seen }
+                if missing == 0 && bytes > A_MOMENT { seen.max(age.unwrap_or_default()) } else { seen }
             }
         };
-        Some(Lag { bytes: newest.lsn.since(replayed), time })
+        Some(Lag { bytes, time })
     }
 
     /// The last moment at which the primary had no more than the standby has now; none when it is not known.
@@ -112,14 +121,20 @@ mod tests {
         assert_eq!(lag(&track, 300, None, at(10)), (0, Duration::ZERO));
         // Seen a moment after the primary, it has more.
         assert_eq!(lag(&track, 301, None, at(10)), (0, Duration::ZERO));
-        // From before the first look, its own clock knows.
-        assert_eq!(lag(&track, 50, Some(SECOND * 60), at(10)), (250, SECOND * 60));
+        // From before the first look, its own clock knows, unless it lacks next to nothing.
+        assert_eq!(lag(&track, 50, Some(SECOND * 60), at(10)), (250, SECOND * 10));
         assert_eq!(lag(&track, 50, None, at(10)), (250, SECOND * 10));
+        track.record(Lsn::new(1_000_000), at(10));
+        assert_eq!(lag(&track, 50, Some(SECOND * 60), at(10)), (999_950, SECOND * 60));
+        assert_eq!(lag(&track, 250, Some(SECOND * 60), at(10)), (999_750, SECOND * 5));
 
         assert_eq!(track.had_all_at(Lsn::new(50)), None);
         assert_eq!(track.had_all_at(Lsn::new(100)), Some(at(3)));
         assert_eq!(track.had_all_at(Lsn::new(250)), Some(at(4)));
         assert_eq!(track.had_all_at(Lsn::new(999)), Some(at(5)));
+        // A place before the last one is one of another history.
+        track.record(Lsn::new(40), at(11));
+        assert_eq!(lag(&track, 40, None, at(12)), (0, Duration::ZERO));
     }
 
     #[test]

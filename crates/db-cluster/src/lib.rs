@@ -58,6 +58,7 @@ mod lsn;
 mod monitor;
 mod preference;
 mod read;
+mod route;
 mod routed;
 mod settings;
 mod shared;

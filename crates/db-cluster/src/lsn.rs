@@ -28,6 +28,17 @@ impl Lsn {
         self.0
     }
 
+    /// The end of the last record, for a place where the next one would begin: behind the header of a page that has nothing else
+    /// yet. No standby reaches that place before something is written.
+    pub(crate) fn without_header(self, segment_size: u64) -> Self {
+        const PAGE: u64 = 8_192;
+        const HEADER: u64 = 24;
+        const FIRST_HEADER: u64 = 40;
+        let page = self.0 - self.0 % PAGE;
+        let header = if page.is_multiple_of(segment_size.max(PAGE)) { FIRST_HEADER } else { HEADER };
+        if self.0 - page == header { Self(page) } else { self }
+    }
+
     /// How many bytes lie between an earlier place and this one; none when it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -76,6 +87,10 @@ mod tests {
         for wrong in ["", "0", "/", "0/", "G/0", "0/123456789", "+1/0", "0/0/0", " 0/0"] {
             assert_eq!(wrong.parse::<Lsn>(), Err(InvalidLsn), "{wrong}");
         }
+        const SEGMENT: u64 = 16 << 20;
+        let end = |bytes: u64| Lsn::new(bytes).without_header(SEGMENT).bytes();
+        assert_eq!((end(0x500_0028), end(0x500_0018), end(0x500_2018)), (0x500_0000, 0x500_0018, 0x500_2000));
+        assert_eq!((end(0x500_2028), end(0x500_2020), end(0x500_2000)), (0x500_2028, 0x500_2020, 0x500_2000));
         assert_eq!(Lsn::new(10).since(Lsn::new(4)), 6);
         assert_eq!(Lsn::new(4).since(Lsn::new(10)), 0);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use db_core::{Acquire, Error, Kind, Result};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::settings::moment_after;
 use crate::shared::Shared;
 use crate::sighting::Sighting;
 
@@ -30,12 +31,12 @@ pub(crate) async fn watch<P: Acquire>(shared: Arc<Shared<P>>, index: usize) {
                         "the role may not see the receiver of a standby, so that a promotion is noticed late there: \
                          grant it pg_read_all_stats");
                 }
-                shared.saw(index, *sighting);
+                shared.saw(index, *sighting, began);
             }
             Look::Missed(error) => {
                 tracing::debug!(target: "db::cluster", endpoint = &*endpoint.name,
                     error = error.as_ref().map(tracing::field::display), "missed look");
-                shared.missed(index);
+                shared.missed(index, error.as_ref());
             }
             Look::Busy => {}
         }
@@ -65,7 +66,7 @@ pub(crate) async fn look<P: Acquire>(shared: &Shared<P>, index: usize) -> Look {
     let endpoint = &shared.endpoints[index];
     let pool = endpoint.look_pool.as_ref().unwrap_or(&endpoint.pool);
     // A little sooner, so that the pool can say what is wrong.
-    let deadline = Instant::now() + limit.mul_f64(0.9);
+    let deadline = moment_after(limit.mul_f64(0.9));
     match timeout(limit, ask(pool, deadline)).await {
         Ok(Ok(sighting)) => Look::Saw(sighting),
         // Nobody else uses a pool that is for looks.

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use db_core::{Acquire, Error, Executor, Params, Result, Row, RowStream};
+use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Result, Row, RowStream, Signal};
 
 use crate::ConsistencyToken;
 use crate::endpoint::Flight;
@@ -13,8 +13,9 @@ use crate::shared::Shared;
 
 /// A connection of the pool of one endpoint, to be used as that pool's own: it derefs to it.
 ///
-/// Errors of the verbs used on it directly are told to the cluster, so that a failover is noticed at once. Those of a
-/// transaction of the connection's own are not seen by it: see [`Routed::report`].
+/// The verbs used on it directly refuse when the server is not the primary any more, and their errors are told to the cluster, so
+/// that a failover is noticed at once. A transaction of the connection's own is not seen by it: see [`Routed::report`]; what ends
+/// that one is the pool's [`sever`](Acquire::sever).
 pub struct Routed<P: Acquire> {
     conn: P::Conn,
     shared: Arc<Shared<P>>,
@@ -47,12 +48,22 @@ impl<P: Acquire> Routed<P> {
     /// # Cancel safety
     /// Dropping the future loses the token and nothing else.
     pub async fn token(&self) -> Result<ConsistencyToken> {
+        self.check()?;
         let asked = ConsistencyToken::ask(&self.conn, self.shared.settings.token_validity).await;
         asked.inspect_err(|error| self.report(error))
     }
 
     pub(crate) fn into_parts(self) -> (P::Conn, usize, Flight) {
         (self.conn, self.index, self.flight)
+    }
+
+    /// Refuses what would go to one that is not the primary any more: also over a pool that cannot sever its connections.
+    fn check(&self) -> Result<()> {
+        if self.shared.board.borrow().writer == Some(self.index) {
+            return Ok(());
+        }
+        let signal = Signal::new(Cause::Unsent, Phase::Execute);
+        Err(Error::new(signal, format!("{} is not the primary any more", self.endpoint())))
     }
 
     fn told<T>(&self, result: Result<T>) -> Result<T> {
@@ -81,18 +92,22 @@ impl<P: Acquire> DerefMut for Routed<P> {
 #[async_trait]
 impl<P: Acquire> Executor for Routed<P> {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.check()?;
         self.told(self.conn.fetch(sql, params).await)
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        self.check()?;
         self.told(self.conn.fetch_stream(sql, params).await)
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.check()?;
         self.told(self.conn.execute(sql, params).await)
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
+        self.check()?;
         self.told(self.conn.batch(sql).await)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use db_core::{Cause, Error, Phase, Result, Signal};
+use tokio::time::Instant;
 
 /// How servers are watched, and what is still good enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Settings {
         if let Some((name, _)) = positive.iter().find(|(_, value)| value.is_zero()) {
             return refuse(format!("{name} is zero"));
         }
-        if self.token_validity < self.max_lag * 2 {
+        if self.token_validity < self.max_lag.saturating_mul(2) {
             let Self { token_validity, max_lag, .. } = self;
             return refuse(format!(
                 "token_validity is {token_validity:?}, expected at least twice max_lag, which is {max_lag:?}"
@@ -65,6 +66,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// So far from now; further than the clock goes is a year.
+pub(crate) fn moment_after(time: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Instant::now() + time.min(YEAR)
 }
 
 #[cfg(test)]

@@ -53,22 +53,24 @@ impl<P: Acquire> Shared<P> {
         self.assessor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An endpoint has answered.
-    pub(crate) fn saw(&self, index: usize, sighting: Sighting) {
+    /// An endpoint has answered a question that was asked at a moment.
+    pub(crate) fn saw(&self, index: usize, sighting: Sighting, asked_at: Instant) {
+        let endpoint = &self.endpoints[index];
+        endpoint.note(None);
         let mut assessor = self.assessor();
-        let before = assessor.known()[index].sighting;
-        let changes = assessor.saw(index, sighting, Instant::now());
+        if assessor.known()[index].last_role.is_some_and(|before| before != sighting.role) {
+            // Sessions outlive a promotion, with what was decided for the old role. Before anybody hears of the new one.
+            endpoint.pool.rotate();
+        }
+        let changes = assessor.saw(index, sighting, asked_at);
         let left = self.post(&changes);
         drop(assessor);
         self.follow(&changes, left);
-        if before.is_some_and(|before| before.role != sighting.role) {
-            // Sessions outlive a promotion, with what was decided for the old role.
-            self.endpoints[index].pool.rotate();
-        }
     }
 
-    /// An endpoint has not answered.
-    pub(crate) fn missed(&self, index: usize) {
+    /// An endpoint has not answered, and perhaps said why.
+    pub(crate) fn missed(&self, index: usize, error: Option<&Error>) {
+        self.endpoints[index].note(Some(error.map_or("no answer".to_owned(), ToString::to_string)));
         let mut assessor = self.assessor();
         let changes = assessor.missed(index, Instant::now());
         let left = self.post(&changes);
@@ -99,13 +101,8 @@ impl<P: Acquire> Shared<P> {
         left
     }
 
-    /// Tells of changes, and ends all connections to where nothing may be written any more, also those in use.
+    /// Ends all connections to where nothing may be written any more, also those in use, and then tells of the changes.
     fn follow(&self, changes: &[Change], left: Option<usize>) {
-        for Change { index, from, to } in changes {
-            let endpoint = &self.endpoints[*index];
-            let event = EndpointChanged::new(&endpoint.name, from.word(), to.word(), to.reason());
-            self.observer.endpoint_changed(&event);
-        }
         let is_fenced = |to: Standing| {
             use Reason::{OldTimeline, OtherCluster, SecondPrimary};
             matches!(to, Standing::Out(OldTimeline | OtherCluster | SecondPrimary))
@@ -113,6 +110,18 @@ impl<P: Acquire> Shared<P> {
         let fenced = changes.iter().filter(|change| is_fenced(change.to)).map(|change| change.index);
         for index in fenced.filter(|index| Some(*index) != left).chain(left) {
             self.endpoints[index].pool.sever();
+        }
+        for Change { index, from, to } in changes {
+            let endpoint = &self.endpoints[*index];
+            let event = EndpointChanged::new(&endpoint.name, from.word(), to.word(), to.reason());
+            self.observer.endpoint_changed(&event);
+            if let (Standing::Out(Reason::Unreachable), Some(error)) = (to, endpoint.noted()) {
+                tracing::warn!(target: "db::cluster", endpoint = &*endpoint.name, error, "endpoint does not answer");
+            }
+        }
+        let lost_a_replica = changes.iter().any(|change| change.from.is_replica());
+        if lost_a_replica && !self.board.borrow().standings.iter().any(|standing| standing.is_replica()) {
+            tracing::warn!(target: "db::cluster", "no replica is fit any more: reads go to the primary");
         }
     }
 
@@ -129,7 +138,8 @@ impl<P: Acquire> Shared<P> {
         let board = self.board.borrow();
         let one = |(endpoint, standing): (&Endpoint<P>, &Standing)| {
             let drained = if endpoint.is_drained() { ", drained" } else { "" };
-            format!("{} {standing}{drained}", endpoint.name)
+            let error = endpoint.noted().map(|error| format!(": {error}")).unwrap_or_default();
+            format!("{} {standing}{drained}{error}", endpoint.name)
         };
         let all: Vec<_> = self.endpoints.iter().zip(&board.standings).map(one).collect();
         all.join(", ")

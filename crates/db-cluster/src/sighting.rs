@@ -14,8 +14,11 @@ pub(crate) struct Sighting {
     /// A standby's is the highest that there is evidence of.
     pub(crate) timeline: u32,
     pub(crate) role: Role,
-    /// Where a primary writes; what a standby has replayed.
+    /// Up to where a primary has flushed its log; what a standby has replayed.
     pub(crate) lsn: Lsn,
+    /// Where a primary has inserted up to, which is what a token must ask for: with `synchronous_commit = off` more is
+    /// acknowledged than flushed.
+    pub(crate) inserted: Lsn,
     /// How old the last transaction is that a standby has replayed, by its own clock. Grows while nobody writes.
     pub(crate) replay_age: Option<Duration>,
     /// Whether the role may see what the receiver of a standby does. Without that, a new timeline is noticed late.
@@ -42,7 +45,9 @@ const ASK: &str = "
                 THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())
            END AS wal_file,
            (CASE WHEN s.in_recovery THEN pg_catalog.pg_last_wal_replay_lsn()
-                 ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS lsn,
+                 ELSE pg_catalog.pg_current_wal_flush_lsn() END)::text AS lsn,
+           (CASE WHEN NOT s.in_recovery THEN pg_catalog.pg_current_wal_insert_lsn() END)::text AS inserted,
+           pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_size,
            (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::bigint
                AS replay_age_ms,
            r.pid IS NULL OR r.status IS NOT NULL AS sees_receiver
@@ -56,6 +61,8 @@ struct Answer {
     standby_timeline: Option<i64>,
     wal_file: Option<String>,
     lsn: Option<String>,
+    inserted: Option<String>,
+    segment_size: i64,
     replay_age_ms: Option<i64>,
     sees_receiver: bool,
 }
@@ -79,14 +86,17 @@ impl Answer {
             (None, Some(file)) => u32::from_str_radix(file.get(..8)?, 16).ok()?,
             (None, None) => return None,
         };
+        // A standby that has replayed nothing yet is at the beginning.
+        let lsn: Lsn = self.lsn.map_or(Ok(Lsn::default()), |lsn| lsn.parse()).ok()?;
+        let inserted = self.inserted.map_or(Ok(lsn), |inserted| inserted.parse()).ok()?;
         let age = self.replay_age_ms.and_then(|age| u64::try_from(age).ok());
         Some(Sighting {
             // The server shows 64 bits as a signed number.
             system: self.system.cast_unsigned(),
             timeline,
             role: if self.in_recovery { Role::Standby } else { Role::Primary },
-            // A standby that has replayed nothing yet is at the beginning.
-            lsn: self.lsn.map_or(Ok(Lsn::default()), |lsn| lsn.parse()).ok()?,
+            lsn,
+            inserted: inserted.without_header(u64::try_from(self.segment_size).ok()?),
             replay_age: age.map(Duration::from_millis).filter(|_| self.in_recovery),
             sees_receiver: self.sees_receiver,
         })
@@ -98,22 +108,23 @@ impl Answer {
 pub(crate) struct Replayed {
     pub(crate) in_recovery: bool,
     pub(crate) lsn: Lsn,
-    /// None when the role may not see it, or nothing streams.
-    pub(crate) timeline: Option<u32>,
+    /// The highest that there is evidence of.
+    pub(crate) timeline: u32,
 }
 
 const ASK_REPLAYED: &str = "
     SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text,
-           (SELECT received_tli::bigint FROM pg_catalog.pg_stat_get_wal_receiver())";
+           greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+                    (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
+                    (SELECT received_tli FROM pg_catalog.pg_stat_get_wal_receiver()))::bigint";
 
 impl Replayed {
     pub(crate) async fn ask<E: Query>(on: &E) -> Result<Self> {
-        let (in_recovery, lsn, timeline): (bool, Option<String>, Option<i64>) =
-            on.one(ASK_REPLAYED, &[]).await?;
+        let (in_recovery, lsn, timeline): (bool, Option<String>, i64) = on.one(ASK_REPLAYED, &[]).await?;
         Ok(Self {
             in_recovery,
             lsn: lsn.and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
-            timeline: timeline.and_then(|timeline| u32::try_from(timeline).ok()),
+            timeline: u32::try_from(timeline).unwrap_or_default(),
         })
     }
 }

@@ -44,6 +44,11 @@ impl Standing {
         self == Self::Replica
     }
 
+    /// Whether also what it has been given already is better taken elsewhere. A replica that is late answers what it was asked.
+    pub(crate) fn is_gone(self) -> bool {
+        matches!(self, Self::Out(reason) if reason != Reason::Lag)
+    }
+
     /// A fixed word for logs and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -26,7 +26,9 @@ pub struct EndpointStats {
     pub timeline: Option<u32>,
     /// Where a primary writes, or what a standby has replayed; none while it does not answer.
     pub lsn: Option<Lsn>,
-    /// Reads and connections that it has now.
+    /// Why the last look at it found nothing, if it did not.
+    pub error: Option<String>,
+    /// Reads and connections that it has now, without streams that have begun.
     pub in_flight: usize,
     /// Reads that it has answered, and statements on connections that were routed to it.
     pub served: u64,

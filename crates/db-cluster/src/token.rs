@@ -1,6 +1,7 @@
 //! What a caller gets after a write, so that a later read sees it, in another process as well. It says what must have been
 //! replayed; where that is so is not known here.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,7 +37,8 @@ pub struct ConsistencyToken {
     pub timeline: u32,
     /// What must have been replayed.
     pub lsn: Lsn,
-    /// Until when it counts, in whole seconds. After that every replica in use has replayed it.
+    /// Until when it counts, in whole seconds, by the clocks of this process and of those that it goes to. After that every
+    /// replica in use has replayed it.
     pub expires: Timestamp,
 }
 
@@ -74,12 +76,12 @@ impl ConsistencyToken {
     /// # Cancel safety
     /// Dropping the future loses the token and nothing else.
     pub async fn ask<E: Query>(on: &E, validity: Duration) -> Result<Self> {
-        let Sighting { system, timeline, lsn, role, .. } = Sighting::ask(on).await?;
+        let Sighting { system, timeline, inserted, role, .. } = Sighting::ask(on).await?;
         if role != Role::Primary {
             let signal = Signal::new(Cause::Misuse, Phase::Execute);
             return Err(Error::new(signal, "the server is no primary, so nothing was committed there"));
         }
-        Ok(Self::new(system, timeline, lsn, validity))
+        Ok(Self::new(system, timeline, inserted, validity))
     }
 
     /// Whether it counts no more.
@@ -88,12 +90,21 @@ impl ConsistencyToken {
         Timestamp::now() >= self.expires
     }
 
-    /// The one that asks for more, so that what both stand for is seen. Of different clusters or timelines it is the later
-    /// one, since nothing has both.
+    /// One that asks for what both ask for, as far as they still do. Of different timelines it is the later one, of different
+    /// clusters this one, since nothing has both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        let rank = |token: &Self| (token.timeline, token.lsn, token.expires);
-        if self.system == other.system && rank(&self) < rank(&other) { other } else { self }
+        if self.system != other.system || other.is_expired() {
+            return self;
+        }
+        match self.timeline.cmp(&other.timeline) {
+            _ if self.is_expired() => other,
+            Ordering::Less => other,
+            Ordering::Greater => self,
+            Ordering::Equal => {
+                Self { lsn: self.lsn.max(other.lsn), expires: self.expires.max(other.expires), ..self }
+            }
+        }
     }
 }
 
@@ -184,6 +195,11 @@ mod tests {
         assert_eq!(token(1, 5).max(token(1, 6)).lsn, Lsn::new(6));
         assert_eq!(token(1, 6).max(token(1, 5)).lsn, Lsn::new(6));
         assert_eq!(token(2, 5).max(token(1, 9)).timeline, 2);
+        let short = ConsistencyToken { lsn: Lsn::new(7), expires: Timestamp::UNIX_EPOCH, ..token(1, 1) };
+        assert_eq!((short.max(token(1, 5)).lsn, token(1, 5).max(short).lsn), (Lsn::new(5), Lsn::new(5)));
+        let later = ConsistencyToken { expires: Timestamp::MAX, ..token(1, 5) };
+        let both = token(1, 6).max(later);
+        assert_eq!((both.lsn, both.expires), (Lsn::new(6), Timestamp::MAX));
         let foreign = ConsistencyToken { system: 1, ..token(9, 9) };
         assert_eq!(token(1, 5).max(foreign).system, token(1, 5).system);
     }

@@ -183,6 +183,11 @@ async fn check(mut pooled: Pooled, shared: &Shared, now: Instant, deadline: Inst
         if !is_alive(&mut pooled, limit).await {
             return None;
         }
+        // It may have been severed meanwhile.
+        pooled.discard = pooled.worn_out(now);
+        if pooled.discard.is_some() {
+            return None;
+        }
     }
     Some(pooled)
 }

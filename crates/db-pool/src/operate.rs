@@ -115,7 +115,7 @@ impl Pool {
     /// not be written to any more, such as an old primary after a failover.
     ///
     /// Whoever has one gets one error of kind connection, of which what was under way is unknown; nothing is cancelled on the
-    /// server, which may be out of reach.
+    /// server, which may be out of reach. Connections that were [detached](crate::Conn::detach) are not the pool's any more.
     pub fn sever(&self) {
         self.rotate();
         for held in self.shared.register.out() {

@@ -44,7 +44,7 @@ async fn no_read_after_a_token_is_stale() {
             stale
         }
     }));
-    // Late by turns, and frozen for a moment.
+    // Late by turns.
     let mut load = load;
     let mut turn = 0;
     let stale: Vec<usize> = loop {
@@ -82,7 +82,51 @@ async fn without_a_token_a_late_replica_shows_what_was() {
     scene.stop().await;
 }
 
-/// A token of a promoted history is not served by who has not followed it, and an expired one asks for nothing.
+/// Whoever has not heard of a promotion yet is told by the token, and does not read from the old primary.
+#[tokio::test]
+async fn a_token_is_the_proof_of_a_promotion() {
+    let scene = Scene::new(1).await;
+    let mut late = Cluster::builder();
+    for node in scene.servers.nodes() {
+        late = late.endpoint(node.name(), pool(node.url(), 4).await);
+    }
+    let rarely = patient(|settings| settings.look_interval = Duration::from_secs(3_600));
+    let late = late.settings(rarely).start().await.expect("a cluster");
+    assert_eq!(late.primary().await.expect("the primary").endpoint(), "node-0");
+
+    scene.servers.promote(1).await.expect("promoted, while the old primary is alive");
+    scene.until(1, Standing::Primary).await;
+    scene.write(1).await.expect("a write");
+    let token = scene.cluster.token().await.expect("a token");
+    assert_eq!(token.timeline, 2);
+    for preference in [Preference::PreferReplica, Preference::Primary] {
+        let read = late.read().preference(preference).after(token);
+        assert_eq!(read.one::<i64>("SELECT count(*) FROM numbers", &[]).await.expect("a read"), 1);
+    }
+    assert_eq!(late.primary().await.expect("the primary").endpoint(), "node-1");
+    drop(late);
+    scene.stop().await;
+}
+
+/// Where the next record of an idle primary begins lies behind what its replicas can replay, when a segment has just ended.
+#[tokio::test]
+async fn the_replica_of_an_idle_primary_has_everything_at_the_end_of_a_segment() {
+    let scene = Scene::new(1).await;
+    scene.write(1).await.expect("a write");
+    let primary = client(scene.servers.node(0).url()).await;
+    primary.batch_execute("SELECT pg_switch_wal()").await.expect("a new segment");
+    let token = scene.cluster.token().await.expect("a token");
+    let only = scene.cluster.read().after(token).preference(Preference::ReplicaOnly);
+    assert_eq!(only.one::<String>(NAME, &[]).await.expect("a read"), "node-1");
+    eventually("nothing is missing", async || {
+        scene.stats(1).lag.is_some_and(|lag| lag.bytes == 0) && scene.stats(0).lsn == scene.stats(1).lsn
+    })
+    .await;
+    scene.stop().await;
+}
+
+/// A token of a history that nobody here has is answered by nobody, one of another cluster by the primary, and an expired one
+/// asks for nothing.
 #[tokio::test]
 async fn tokens_of_other_histories_go_to_the_primary() {
     let scene = Scene::with(1, |settings| settings.token_validity = Duration::from_secs(20)).await;
@@ -101,7 +145,10 @@ async fn tokens_of_other_histories_go_to_the_primary() {
         parts.join("-")
     };
     assert_eq!(name(&with(1, "1")).await, "node-0", "another cluster's");
-    assert_eq!(name(&with(2, "2")).await, "node-0", "a later history's");
+    let later = scene.cluster.read().after(with(2, "2").parse().expect("a token"));
+    let error =
+        later.within(Duration::from_millis(500)).one::<String>(NAME, &[]).await.expect_err("no such primary");
+    assert!(error.to_string().contains("node-0 primary"), "{error}");
     assert_eq!(name(&with(3, "ffffffffff")).await, "node-0", "of what will never be");
     assert_eq!(name(&with(4, "1")).await, "node-1", "expired");
     scene.stop().await;
