@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod cuts;
+mod demo;
 mod fault;
 mod image;
 mod proxy;
@@ -35,6 +36,8 @@ enum Cli {
     Proxy(proxy::Args),
     /// Try the faults for minutes and print what was lost or doubled
     Fault(fault::Args),
+    /// Show a failover as it happens
+    Demo(demo::Args),
     /// Build an image of PostgreSQL from the distribution's packages
     Image(image::Args),
     /// Everything that must hold before a change lands
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Cli::Soak(args) => soak::run(&args),
         Cli::Proxy(args) => proxy::run(&args),
         Cli::Fault(args) => fault::run(&args),
+        Cli::Demo(args) => demo::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),
     };

@@ -3,59 +3,16 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use std::time::{Duration, Instant};
+/// The adapter that makes such a pool one to route to; copy it along.
+mod support;
 
-use async_trait::async_trait;
 use db_cluster::{Cluster, Preference};
-use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Query as _, Result, Row, RowStream, Signal};
+use db_core::{Executor as _, Query as _};
 use db_testkit::{Backend, TestCluster};
-use deadpool_postgres::{Manager, Object, Pool, PoolError, Runtime, Timeouts};
-use tokio_postgres::{Client, NoTls};
+use deadpool_postgres::{Manager, Pool, Runtime};
+use tokio_postgres::NoTls;
 
-/// All that a pool needs to be routed to.
-struct Own(Pool);
-
-struct OwnConn(Object);
-
-impl Acquire for Own {
-    type Conn = OwnConn;
-
-    async fn acquire(&self, deadline: Option<Instant>) -> Result<OwnConn> {
-        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let limit = limit.unwrap_or(Duration::from_secs(5));
-        let timeouts = Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) };
-        let acquired = self.0.timeout_get(&timeouts).await;
-        acquired.map(OwnConn).map_err(|error| match error {
-            PoolError::Backend(error) => Error::from_driver(&error, Phase::Connect),
-            other => Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), other.to_string()),
-        })
-    }
-}
-
-impl OwnConn {
-    fn client(&self) -> &Client {
-        &self.0
-    }
-}
-
-#[async_trait]
-impl Executor for OwnConn {
-    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.client().fetch(sql, params).await
-    }
-
-    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        self.client().fetch_stream(sql, params).await
-    }
-
-    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        Executor::execute(self.client(), sql, params).await
-    }
-
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.client().batch(sql).await
-    }
-}
+use support::Own;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

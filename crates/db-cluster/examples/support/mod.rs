@@ -1,0 +1,55 @@
+//! All that a `deadpool-postgres` pool needs to be routed to: an adapter to copy. The examples share it; what they do with it is
+//! theirs.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Result, Row, RowStream, Signal};
+use deadpool_postgres::{Object, Pool, PoolError, Timeouts};
+use tokio_postgres::Client;
+
+/// Somebody's own pool.
+pub(crate) struct Own(pub(crate) Pool);
+
+/// A connection of it.
+pub(crate) struct OwnConn(Object);
+
+impl Acquire for Own {
+    type Conn = OwnConn;
+
+    async fn acquire(&self, deadline: Option<Instant>) -> Result<OwnConn> {
+        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let limit = limit.unwrap_or(Duration::from_secs(5));
+        let timeouts = Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) };
+        let acquired = self.0.timeout_get(&timeouts).await;
+        acquired.map(OwnConn).map_err(|error| match error {
+            PoolError::Backend(error) => Error::from_driver(&error, Phase::Connect),
+            other => Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), other.to_string()),
+        })
+    }
+}
+
+impl OwnConn {
+    fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+#[async_trait]
+impl Executor for OwnConn {
+    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.client().fetch(sql, params).await
+    }
+
+    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        self.client().fetch_stream(sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        Executor::execute(self.client(), sql, params).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<()> {
+        self.client().batch(sql).await
+    }
+}
