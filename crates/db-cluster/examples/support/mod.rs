@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use db_core::{Acquire, Cause, Error, Executor, Params, Phase, Result, Row, RowStream, Signal};
-use deadpool_postgres::{Object, Pool, PoolError, Timeouts};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType, Timeouts};
 use tokio_postgres::Client;
 
 /// Somebody's own pool.
@@ -20,12 +20,22 @@ impl Acquire for Own {
     async fn acquire(&self, deadline: Option<Instant>) -> Result<OwnConn> {
         let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let limit = limit.unwrap_or(Duration::from_secs(5));
+        // Each for itself may take so long; whoever routes keeps to the deadline for all.
         let timeouts = Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) };
         let acquired = self.0.timeout_get(&timeouts).await;
         acquired.map(OwnConn).map_err(|error| match error {
             PoolError::Backend(error) => Error::from_driver(&error, Phase::Connect),
-            other => Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), other.to_string()),
+            // The pool is full, which is not the server's silence.
+            PoolError::Timeout(TimeoutType::Wait) => {
+                Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), error.to_string())
+            }
+            other => Error::new(Signal::new(Cause::Unreachable, Phase::Connect), other.to_string()),
         })
+    }
+
+    /// What is in use cannot be ended by this pool; what is idle can.
+    fn rotate(&self) {
+        self.0.retain(|_, _| false);
     }
 }
 
