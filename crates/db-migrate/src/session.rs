@@ -16,43 +16,64 @@ pub(crate) struct Limits {
     pub(crate) statement_timeout: Duration,
     /// Known from PostgreSQL 17 on.
     has_transaction_timeout: bool,
+    /// What the session has anyhow, for the transaction that is opened in it.
+    in_force: InForce,
+}
+
+/// Settings of a session that need not be set again. All are off when it is not known which session it will be.
+#[derive(Clone, Copy, Debug, Default)]
+struct InForce {
+    /// Statements are told apart under `standard_conforming_strings`, and nothing ends a transaction for being idle or long.
+    is_plain: bool,
+    lock_timeout: Option<i32>,
+    statement_timeout: Option<i32>,
 }
 
 impl Limits {
     pub(crate) fn new(directives: &Directives, settings: &Settings, session: &SessionState) -> Self {
         Self {
             has_transaction_timeout: session.has_transaction_timeout,
+            in_force: session.in_force,
             lock_timeout: directives.lock_timeout.unwrap_or(settings.lock_timeout),
             statement_timeout: directives.statement_timeout.unwrap_or(settings.statement_timeout),
         }
     }
 
-    /// For the transaction that is open.
+    /// For a transaction that is opened in the session as it was found, where most of it holds already.
+    pub(crate) fn set_local_here(&self) -> String {
+        self.sql("SET LOCAL", self.in_force)
+    }
+
+    /// For the transaction that is open, in whichever session.
     pub(crate) fn set_local(&self) -> String {
-        self.sql(true)
+        self.sql("SET LOCAL", InForce::default())
     }
 
     /// For the session.
     pub(crate) fn set(&self) -> String {
-        self.sql(false)
+        self.sql("SET", InForce::default())
     }
 
-    /// Statements are told apart under `standard_conforming_strings`.
-    fn sql(&self, is_local: bool) -> String {
-        let set = if is_local { "SET LOCAL" } else { "SET" };
-        let transaction = if self.has_transaction_timeout {
-            format!("; {set} transaction_timeout = 0")
-        } else {
-            String::new()
-        };
-        format!(
-            "{set} standard_conforming_strings = on;
-             {set} lock_timeout = {};
-             {set} statement_timeout = {};
-             {set} idle_in_transaction_session_timeout = 0{transaction}",
-            as_setting(self.lock_timeout),
-            as_setting(self.statement_timeout)
-        )
+    fn sql(&self, set: &str, in_force: InForce) -> String {
+        let mut sql = String::new();
+        if !in_force.is_plain {
+            let transaction = if self.has_transaction_timeout { "transaction_timeout = 0;" } else { "" };
+            let idle = "idle_in_transaction_session_timeout = 0;";
+            for setting in ["standard_conforming_strings = on;", idle, transaction] {
+                if !setting.is_empty() {
+                    sql = format!("{sql}{set} {setting} ");
+                }
+            }
+        }
+        for (name, limit, known) in [
+            ("lock_timeout", as_setting(self.lock_timeout), in_force.lock_timeout),
+            ("statement_timeout", as_setting(self.statement_timeout), in_force.statement_timeout),
+        ] {
+            if known != Some(limit) {
+                sql = format!("{sql}{set} {name} = {limit}; ");
+            }
+        }
+        sql
     }
 }
 
@@ -69,6 +90,7 @@ pub(crate) struct SessionState {
     restore: String,
     identity: String,
     has_transaction_timeout: bool,
+    in_force: InForce,
 }
 
 impl SessionState {
@@ -103,7 +125,14 @@ impl SessionState {
         let restored = if is_itself && role == "none" { String::new() } else { identity("SET") };
         // Who one is comes last: only a superuser may set some of the others. One SELECT for them is quicker than many SETs.
         let restore = format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}{settings}{restored}");
-        Ok(Self { restore, identity: identity("SET LOCAL"), has_transaction_timeout })
+        let in_force = ask::one(client, IN_FORCE).await?;
+        let (is_plain, lock_timeout, statement_timeout): (bool, i32, i32) = in_force;
+        let in_force = InForce {
+            is_plain,
+            lock_timeout: Some(lock_timeout),
+            statement_timeout: Some(statement_timeout),
+        };
+        Ok(Self { restore, identity: identity("SET LOCAL"), has_transaction_timeout, in_force })
     }
 
     /// Makes the rest of a transaction run as who the session was, whatever role a script has set.
@@ -125,6 +154,16 @@ impl SessionState {
         Restoring { client, session: self, open: true }
     }
 }
+
+/// Time limits in milliseconds.
+const IN_FORCE: &str = "
+    SELECT bool_and(CASE name WHEN 'standard_conforming_strings' THEN setting = 'on' ELSE setting = '0' END)
+               FILTER (WHERE name NOT IN ('lock_timeout', 'statement_timeout')),
+           max(setting::integer) FILTER (WHERE name = 'lock_timeout'),
+           max(setting::integer) FILTER (WHERE name = 'statement_timeout')
+    FROM pg_catalog.pg_settings
+    WHERE name IN ('standard_conforming_strings', 'idle_in_transaction_session_timeout', 'transaction_timeout',
+                   'lock_timeout', 'statement_timeout')";
 
 /// A session whose settings are not what they were. Dropped, it sends their restoration behind whatever runs.
 pub(crate) struct Restoring<'a> {

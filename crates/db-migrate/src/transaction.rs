@@ -250,7 +250,7 @@ impl Failure {
 }
 
 fn begin_sql(limits: &Limits) -> String {
-    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", limits.set_local())
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", limits.set_local_here())
 }
 
 /// The history must have had a row to change, and the lock must be ours in this very transaction.
