@@ -130,8 +130,9 @@ impl<P: Acquire> Read<'_, P> {
     }
 
     fn warn_of_foreign(&self, course: &Course) {
+        let Some(token) = course.token else { return };
         let system = self.cluster.shared.assessor().system();
-        if let Some(token) = course.token.filter(|token| Some(token.system) != system) {
+        if Some(token.system) != system {
             tracing::warn!(target: "db::cluster", token = %token, system,
                 "a token of another cluster: the primary is asked");
         }
