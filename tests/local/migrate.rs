@@ -175,6 +175,22 @@ async fn two_runs_at_once_both_end_well() {
     assert_eq!((applied, idle), (1, 1), "{texts:?}");
 }
 
+/// A3: the same without a server given: the one that is started for both ends with whoever started it.
+#[tokio::test]
+async fn two_runs_at_once_both_end_well_on_a_server_of_their_own() {
+    let place = Place::new();
+    for _ in 0..3 {
+        let (one, other) = (place.spawn(&["migrate", "up"], &[]), place.spawn(&["migrate", "up"], &[]));
+        let (one, other) = (one.wait().await, other.wait().await);
+        let texts = [text(&one), text(&other)];
+        assert_eq!((one.status.code(), other.status.code()), (Some(0), Some(0)), "{texts:?}");
+        let applied = texts.iter().filter(|text| text.contains("applied      001_")).count();
+        assert_eq!(applied, 1, "{texts:?}");
+        let down = place.run(&["migrate", "down"], &[]);
+        assert_eq!(down.status.code(), Some(0), "{}", super::program::text(&down));
+    }
+}
+
 /// A3: migrations take the way that is theirs, also when the other one leads nowhere.
 #[tokio::test]
 async fn migrate_takes_the_way_for_migrations() {

@@ -243,6 +243,18 @@ impl Database {
         self.inner.pool.server()
     }
 
+    /// Whether the server was started by another program, on whose end it ended as well, or does so within `limit`. Whoever
+    /// opens the database again then starts a server of his own on the same data.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn has_lost_its_server(&self, limit: Duration) -> bool {
+        match &self.inner.kept {
+            Some(kept) => kept.has_left(limit).await,
+            None => false,
+        }
+    }
+
     /// Which PostgreSQL this is and where, for people.
     #[must_use]
     pub fn origin(&self) -> &str {

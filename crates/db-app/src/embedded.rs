@@ -8,8 +8,8 @@ use db_core::ExposeSecret;
 use db_embedded::{Search, Server, Settings};
 use db_pool::Target;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{OpenError, StopError};
@@ -26,6 +26,8 @@ pub(crate) fn default_folder() -> Option<PathBuf> {
 pub(crate) struct Kept {
     server: Arc<Mutex<Option<Server>>>,
     keeper: AbortOnDropHandle<()>,
+    /// Becomes true when the server was another program's, and has ended.
+    has_left: watch::Receiver<bool>,
     pub(crate) origin: String,
     pub(crate) target: Target,
 }
@@ -38,8 +40,16 @@ impl Kept {
         let target = server.url().expose_secret().parse().map_err(|_| OpenError::Url)?;
         let origin = describe(&server);
         let server = Arc::new(Mutex::new(Some(server)));
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&server))));
-        Ok(Self { server, keeper, origin, target })
+        let (leaving, has_left) = watch::channel(false);
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&server), leaving)));
+        Ok(Self { server, keeper, has_left, origin, target })
+    }
+
+    /// Whether the server was another program's and has ended, or does so within `limit`.
+    pub(crate) async fn has_left(&self, limit: Duration) -> bool {
+        let mut has_left = self.has_left.clone();
+        let left = has_left.wait_for(|has_left| *has_left);
+        timeout(limit, left).await.is_ok_and(|left| left.is_ok())
     }
 
     /// Stops the server if it is ours, and waits until it is gone.
@@ -57,7 +67,7 @@ impl Kept {
 }
 
 /// Starts the server again whenever it crashes, until the slot is empty.
-async fn keep(slot: Arc<Mutex<Option<Server>>>) {
+async fn keep(slot: Arc<Mutex<Option<Server>>>, leaving: watch::Sender<bool>) {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(30);
     loop {
@@ -67,6 +77,7 @@ async fn keep(slot: Arc<Mutex<Option<Server>>>) {
         };
         let exit = exited.await;
         if is_attached {
+            leaving.send_replace(true);
             tracing::error!(target: "db", "the PostgreSQL of another program ended, which alone can start it again");
             return;
         }

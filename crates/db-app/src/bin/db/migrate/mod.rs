@@ -13,11 +13,12 @@ mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand as ClapSubcommand, ValueEnum};
 use db_app::config::Postgres;
-use db_app::{Config, Database};
+use db_app::{Config, Database, OpenError};
 use db_migrate::{Migrations, Migrator, OutOfOrder, Phase, Version};
 
 use crate::Outcome;
@@ -28,7 +29,7 @@ use crate::migrate::work::Here;
 use crate::output;
 use crate::signals::{Signals, at_once, exit_code};
 
-#[derive(Debug, ClapSubcommand)]
+#[derive(Clone, Debug, ClapSubcommand)]
 pub(crate) enum Command {
     /// Apply what is pending
     Up {
@@ -148,17 +149,54 @@ pub(crate) async fn run(command: Command, mut config: Config, json: bool) -> Res
     let Some(migrator) = migrator(&config)? else {
         bail!("there is no folder {} (DB_MIGRATIONS_DIR)", config.migrations.dir.display());
     };
+    let again = command.may_run_again().then(|| (command.clone(), config.clone()));
+    match attempt(command, config, &migrator, place, json).await? {
+        Attempted::Ended(outcome) => Ok(outcome),
+        Attempted::LostItsServer(error) => {
+            let Some((command, config)) = again else { return Err(error) };
+            eprintln!("the program that had started this PostgreSQL has ended; beginning again");
+            match attempt(command, config, &migrator, place, json).await? {
+                Attempted::Ended(outcome) => Ok(outcome),
+                Attempted::LostItsServer(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// How an attempt went.
+enum Attempted {
+    Ended(Outcome),
+    /// The server was another program's, which has ended and taken it along.
+    LostItsServer(anyhow::Error),
+}
+
+/// How long the end of a server may take to be noticed, after its connections have ended.
+const NOTICED: Duration = Duration::from_millis(500);
+
+async fn attempt(
+    command: Command,
+    config: Config,
+    migrator: &Migrator,
+    place: Place,
+    json: bool,
+) -> Result<Attempted> {
     let printer = Arc::new(Printer::new(!json));
     let now = printer.now();
     let limit = config.shutdown_timeout;
     let seeds_dir = config.migrations.seeds_dir.clone();
-    let database = open(config).await?;
+    let is_embedded = matches!(config.postgres, Postgres::Embedded(_));
+    let database = match open(config).await {
+        Ok(database) => database,
+        // It was there a moment ago.
+        Err(OpenError::Connect(error)) if is_embedded => return Ok(Attempted::LostItsServer(error.into())),
+        Err(error) => return Err(error.into()),
+    };
     let aside = database.clone();
     let watch = move |name: String| {
         let database = aside.clone();
         async move { database.connect_directly("watch", Some(&name)).await }
     };
-    let migrator = migrator.progress(printer).watcher(watch);
+    let migrator = migrator.clone().progress(printer).watcher(watch);
 
     // Until here a signal ends the program by itself: nothing is under way.
     let mut signals = Signals::install()?;
@@ -171,20 +209,23 @@ pub(crate) async fn run(command: Command, mut config: Config, json: bool) -> Res
             until_signal(&database, &client, &now, &mut signals, work).await
         }
     };
+    let has_failed = matches!(&ended, Ok(Ended::ByItself(Err(_))));
+    let has_lost_its_server = has_failed && database.has_lost_its_server(NOTICED).await;
     let closed = tokio::select! {
         closed = database.close(limit) => closed,
         kind = signals.next() => at_once(exit_code(kind)),
     };
     let outcome = match ended? {
+        Ended::ByItself(Err(error)) if has_lost_its_server => return Ok(Attempted::LostItsServer(error)),
         Ended::ByItself(outcome) => outcome?,
         Ended::Interrupted { code, result } => report::interrupted(code, result.as_ref(), &migrator, json),
     };
     closed?;
-    Ok(outcome)
+    Ok(Attempted::Ended(outcome))
 }
 
 /// Opens the database by the way for migrations: what is in between on the other way need not even run.
-async fn open(mut config: Config) -> Result<Database> {
+async fn open(mut config: Config) -> Result<Database, OpenError> {
     if let Some(target) = config.migrations.target.take() {
         config.postgres = Postgres::Given(target);
         config.pool.pooler = db_pool::Pooler::None;
@@ -213,6 +254,17 @@ fn drops(command: &Command) -> Option<(Drops, bool)> {
         Command::Down { yes, .. } => Some((Drops::Some("down"), *yes)),
         Command::Redo { yes, .. } => Some((Drops::Some("redo"), *yes)),
         _ => None,
+    }
+}
+
+impl Command {
+    /// Whether it ends the same however often it runs, also when a first run got somewhere.
+    fn may_run_again(&self) -> bool {
+        match self {
+            Self::Up { count, .. } => count.is_none(),
+            Self::Status | Self::History | Self::Plan { .. } | Self::Verify(_) | Self::Seed => true,
+            _ => false,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::Outcome;
 use crate::output::{self, say};
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Of {
     /// Of applying what is pending, which is also the default
     Up {

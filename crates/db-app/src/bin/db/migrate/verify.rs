@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use crate::Outcome;
 use crate::output::{self, say};
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Forms {
     /// Also take every file up, down and up again in a scratch database: each for itself, or the whole
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "each")]

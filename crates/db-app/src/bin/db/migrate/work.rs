@@ -24,7 +24,7 @@ pub(super) struct Here<'a> {
 }
 
 /// What to set right beyond what is harmless.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Repairs {
     /// This applied migration's file is right as it is now, and so is the schema
     #[arg(long, value_name = "VERSION")]
