@@ -26,8 +26,8 @@ pub(crate) fn default_folder() -> Option<PathBuf> {
 pub(crate) struct Kept {
     server: Arc<Mutex<Option<Server>>>,
     keeper: AbortOnDropHandle<()>,
-    /// Becomes true when the server was another program's, and has ended.
-    has_left: watch::Receiver<bool>,
+    /// Becomes true when the server, which is another program's, has ended; none when it is ours.
+    has_left: Option<watch::Receiver<bool>>,
     pub(crate) origin: String,
     pub(crate) target: Target,
 }
@@ -39,15 +39,16 @@ impl Kept {
         let server = Server::start(Settings::new(folder).search(search)).await?;
         let target = server.url().expose_secret().parse().map_err(|_| OpenError::Url)?;
         let origin = describe(&server);
-        let server = Arc::new(Mutex::new(Some(server)));
         let (leaving, has_left) = watch::channel(false);
+        let has_left = server.is_attached().then_some(has_left);
+        let server = Arc::new(Mutex::new(Some(server)));
         let keeper = AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&server), leaving)));
         Ok(Self { server, keeper, has_left, origin, target })
     }
 
     /// Whether the server was another program's and has ended, or does so within `limit`.
     pub(crate) async fn has_left(&self, limit: Duration) -> bool {
-        let mut has_left = self.has_left.clone();
+        let Some(mut has_left) = self.has_left.clone() else { return false };
         let left = has_left.wait_for(|has_left| *has_left);
         timeout(limit, left).await.is_ok_and(|left| left.is_ok())
     }

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Subcommand as ClapSubcommand, ValueEnum};
 use db_app::config::Postgres;
 use db_app::{Config, Database, OpenError};
+use db_core::Kind;
 use db_migrate::{Migrations, Migrator, OutOfOrder, Phase, Version};
 
 use crate::Outcome;
@@ -170,8 +171,8 @@ enum Attempted {
     LostItsServer(anyhow::Error),
 }
 
-/// How long the end of a server may take to be noticed, after its connections have ended.
-const NOTICED: Duration = Duration::from_millis(500);
+/// How long a server that is stopped may go on without its connections: it writes its last checkpoint.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 async fn attempt(
     command: Command,
@@ -209,8 +210,8 @@ async fn attempt(
             until_signal(&database, &client, &now, &mut signals, work).await
         }
     };
-    let has_failed = matches!(&ended, Ok(Ended::ByItself(Err(_))));
-    let has_lost_its_server = has_failed && database.has_lost_its_server(NOTICED).await;
+    let is_cut_off = matches!(&ended, Ok(Ended::ByItself(Err(error))) if is_of_connection(error));
+    let has_lost_its_server = is_cut_off && database.has_lost_its_server(FAREWELL).await;
     let closed = tokio::select! {
         closed = database.close(limit) => closed,
         kind = signals.next() => at_once(exit_code(kind)),
@@ -222,6 +223,11 @@ async fn attempt(
     };
     closed?;
     Ok(Attempted::Ended(outcome))
+}
+
+fn is_of_connection(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<db_core::Error>());
+    causes.any(|cause| cause.kind() == Kind::Connection)
 }
 
 /// Opens the database by the way for migrations: what is in between on the other way need not even run.
