@@ -20,13 +20,13 @@ pub(crate) struct Limits {
     in_force: InForce,
 }
 
-/// Settings of a session that need not be set again. All are off when it is not known which session it will be.
+/// What a session has already, so that it need not be set again. Nothing, when it is not known which session it will be.
 #[derive(Clone, Copy, Debug, Default)]
 struct InForce {
     /// Statements are told apart under `standard_conforming_strings`, and nothing ends a transaction for being idle or long.
     is_plain: bool,
-    lock_timeout: Option<i32>,
-    statement_timeout: Option<i32>,
+    has_no_lock_timeout: bool,
+    has_no_statement_timeout: bool,
 }
 
 impl Limits {
@@ -55,25 +55,19 @@ impl Limits {
     }
 
     fn sql(&self, set: &str, in_force: InForce) -> String {
-        let mut sql = String::new();
+        let mut settings = Vec::new();
         if !in_force.is_plain {
-            let transaction = if self.has_transaction_timeout { "transaction_timeout = 0;" } else { "" };
-            let idle = "idle_in_transaction_session_timeout = 0;";
-            for setting in ["standard_conforming_strings = on;", idle, transaction] {
-                if !setting.is_empty() {
-                    sql = format!("{sql}{set} {setting} ");
-                }
-            }
+            settings.extend([("standard_conforming_strings", 1), ("idle_in_transaction_session_timeout", 0)]);
+            settings.extend(self.has_transaction_timeout.then_some(("transaction_timeout", 0)));
         }
-        for (name, limit, known) in [
-            ("lock_timeout", as_setting(self.lock_timeout), in_force.lock_timeout),
-            ("statement_timeout", as_setting(self.statement_timeout), in_force.statement_timeout),
-        ] {
-            if known != Some(limit) {
-                sql = format!("{sql}{set} {name} = {limit}; ");
-            }
+        let (lock, statement) = (as_setting(self.lock_timeout), as_setting(self.statement_timeout));
+        if !(in_force.has_no_lock_timeout && lock == 0) {
+            settings.push(("lock_timeout", lock));
         }
-        sql
+        if !(in_force.has_no_statement_timeout && statement == 0) {
+            settings.push(("statement_timeout", statement));
+        }
+        settings.iter().map(|(name, value)| format!("{set} {name} = {value}; ")).collect()
     }
 }
 
@@ -105,9 +99,22 @@ impl SessionState {
             "SELECT pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('role'),
                     pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL,
                     coalesce((SELECT usename = session_user FROM pg_catalog.pg_stat_activity
-                              WHERE pid = pg_catalog.pg_backend_pid()), false)";
-        let (user, role, has_transaction_timeout, is_itself): (String, String, bool, bool) =
-            ask::one(client, others).await?;
+                              WHERE pid = pg_catalog.pg_backend_pid()), false),
+                    pg_catalog.current_setting('standard_conforming_strings') = 'on'
+                        AND pg_catalog.current_setting('idle_in_transaction_session_timeout') = '0'
+                        AND coalesce(pg_catalog.current_setting('transaction_timeout', true), '0') = '0',
+                    pg_catalog.current_setting('lock_timeout') = '0',
+                    pg_catalog.current_setting('statement_timeout') = '0'";
+        type Others = (String, String, bool, bool, bool, bool, bool);
+        let (
+            user,
+            role,
+            has_transaction_timeout,
+            is_itself,
+            is_plain,
+            has_no_lock_timeout,
+            has_no_statement_timeout,
+        ): Others = ask::one(client, others).await?;
         let set = |(name, value): &(String, String)| {
             format!("pg_catalog.set_config({}, {}, false)", literal(name), literal(value))
         };
@@ -125,13 +132,7 @@ impl SessionState {
         let restored = if is_itself && role == "none" { String::new() } else { identity("SET") };
         // Who one is comes last: only a superuser may set some of the others. One SELECT for them is quicker than many SETs.
         let restore = format!("RESET SESSION AUTHORIZATION; RESET ALL; {discard}{settings}{restored}");
-        let in_force = ask::one(client, IN_FORCE).await?;
-        let (is_plain, lock_timeout, statement_timeout): (bool, i32, i32) = in_force;
-        let in_force = InForce {
-            is_plain,
-            lock_timeout: Some(lock_timeout),
-            statement_timeout: Some(statement_timeout),
-        };
+        let in_force = InForce { is_plain, has_no_lock_timeout, has_no_statement_timeout };
         Ok(Self { restore, identity: identity("SET LOCAL"), has_transaction_timeout, in_force })
     }
 
@@ -154,16 +155,6 @@ impl SessionState {
         Restoring { client, session: self, open: true }
     }
 }
-
-/// Time limits in milliseconds.
-const IN_FORCE: &str = "
-    SELECT bool_and(CASE name WHEN 'standard_conforming_strings' THEN setting = 'on' ELSE setting = '0' END)
-               FILTER (WHERE name NOT IN ('lock_timeout', 'statement_timeout')),
-           max(setting::integer) FILTER (WHERE name = 'lock_timeout'),
-           max(setting::integer) FILTER (WHERE name = 'statement_timeout')
-    FROM pg_catalog.pg_settings
-    WHERE name IN ('standard_conforming_strings', 'idle_in_transaction_session_timeout', 'transaction_timeout',
-                   'lock_timeout', 'statement_timeout')";
 
 /// A session whose settings are not what they were. Dropped, it sends their restoration behind whatever runs.
 pub(crate) struct Restoring<'a> {
