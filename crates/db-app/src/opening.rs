@@ -97,7 +97,7 @@ impl Database {
         let inner = Inner {
             pool,
             replicas,
-            token_validity: db_cluster::Settings::default().token_validity.max(config.replicas.max_lag * 2),
+            token_validity: config.replicas.token_validity(),
             policy: config.retry,
             retry,
             doubts: Doubts::default(),

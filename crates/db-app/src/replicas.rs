@@ -9,7 +9,7 @@ use db_core::{Acquire, Finding, Params, Result, RowStream};
 use db_health::{Check, FnProbe};
 use db_pool::{Conn, Pool, Settings, StillInUse, Target};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::config::ReplicaConfig;
@@ -54,7 +54,7 @@ impl Replicas {
         pools.remove(0);
         let mut settings = db_cluster::Settings::default();
         settings.max_lag = config.max_lag;
-        settings.token_validity = settings.token_validity.max(config.max_lag * 2);
+        settings.token_validity = config.token_validity();
         Ok(Some(Self { cluster: builder.settings(settings).start().await?, pools }))
     }
 
@@ -68,7 +68,7 @@ impl Replicas {
                 Some(out) => Finding::degraded(out.standing.reason().unwrap_or_default()),
                 None => Finding::healthy(),
             };
-            all.iter().fold(finding, |finding, stats| finding.with(&stats.name, figures(stats)))
+            all.iter().fold(finding, |finding, stats| finding.with(&stats.name, json!(stats)))
         };
         Check::new(FnProbe::new("replicas", look)).non_critical().internal()
     }
@@ -77,10 +77,6 @@ impl Replicas {
         let closed = join_all(self.pools.iter().map(|server| server.close(limit))).await;
         closed.into_iter().collect()
     }
-}
-
-fn figures(stats: &EndpointStats) -> Value {
-    json!(stats)
 }
 
 impl Server {

@@ -8,7 +8,7 @@ use crate::{Executor, Params, Result, RowStream};
 
 /// A pool of connections to one server.
 ///
-/// Two methods make any pool one. The others are for pools that can do more.
+/// One method makes any pool one. The others are for pools that can do more.
 pub trait Acquire: Send + Sync + 'static {
     /// A connection, which goes back by being dropped.
     type Conn: Executor + 'static;

@@ -21,6 +21,13 @@ pub struct ReplicaConfig {
     pub max_lag: Duration,
 }
 
+impl ReplicaConfig {
+    /// How long a token counts: until every replica in use has what it stands for.
+    pub(crate) fn token_validity(&self) -> Duration {
+        db_cluster::Settings::default().token_validity.max(self.max_lag.saturating_mul(2))
+    }
+}
+
 impl Reader<'_> {
     /// `given` is the primary; `None` when one is to be started, or was not understood.
     pub(super) fn replicas(
