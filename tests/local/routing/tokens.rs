@@ -125,6 +125,30 @@ async fn the_replica_of_an_idle_primary_has_everything_at_the_end_of_a_segment()
     scene.stop().await;
 }
 
+/// A role that may see nothing of replication is routed all the same.
+#[tokio::test]
+async fn an_ordinary_role_is_enough() {
+    let servers = servers(1).await;
+    let admin = client(servers.node(0).url()).await;
+    let sql = "CREATE ROLE ordinary LOGIN PASSWORD 'ordinary'; GRANT SELECT, INSERT ON numbers TO ordinary";
+    admin.batch_execute(sql).await.expect("a role");
+    servers.caught_up(1, 0).await.expect("caught up");
+    let mut builder = Cluster::builder();
+    for node in servers.nodes() {
+        let (_, place) = node.url().split_once('@').expect("a password");
+        let url = format!("postgres://ordinary:ordinary@{place}");
+        builder = builder.endpoint(node.name(), pool(&url, 4).await);
+    }
+    let cluster = builder.settings(patient(|_| {})).start().await.expect("a cluster");
+    let scene = Scene { servers, cluster, heard: Arc::default() };
+    scene.write(1).await.expect("a write");
+    let read = scene.cluster.read().after(scene.cluster.token().await.expect("a token"));
+    let only = read.preference(Preference::ReplicaOnly);
+    assert_eq!(only.one::<i64>("SELECT count(*) FROM numbers", &[]).await.expect("a read"), 1);
+    assert_eq!(scene.where_a_read_goes().await, "node-1");
+    scene.stop().await;
+}
+
 /// A token of a history that nobody here has is answered by nobody, one of another cluster by the primary, and an expired one
 /// asks for nothing.
 #[tokio::test]
