@@ -133,6 +133,8 @@ fn test_on(
     println!("testing on {}", server.origin());
     let result = run_all(runtime, interruption, backend, &server, filter);
     println!("tested on {}", server.origin());
+    // Tests that an interruption ends leave their clusters behind.
+    backend.remove_left_overs();
     runtime.block_on(server.stop())?;
     interruption.check()?;
     result

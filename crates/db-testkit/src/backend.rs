@@ -71,6 +71,14 @@ impl Backend {
         )))
     }
 
+    /// Removes the containers of clusters whose processes were killed before they could. Starting a cluster does it too.
+    pub fn remove_left_overs(&self) {
+        #[cfg(feature = "docker")]
+        if matches!(self, Self::Docker(_)) {
+            crate::docker::remove_left_overs();
+        }
+    }
+
     /// Whether servers can be started, stopped and thrown away.
     #[must_use]
     pub fn can_start_servers(&self) -> bool {

@@ -21,6 +21,9 @@ pub enum Error {
     /// A server that belongs to somebody else is not stopped by a test.
     #[error("a given server cannot be stopped and started by a test")]
     Given,
+    /// Servers of one machine share its loopback, and nobody is cut off from that.
+    #[error("only servers in containers can be partitioned")]
+    NoNetwork,
     /// A signal did not reach the processes of a server.
     #[error("cannot signal the processes of the server: {0}")]
     Signal(String),

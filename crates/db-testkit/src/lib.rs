@@ -21,7 +21,7 @@
 //!   binaries.
 //! - A [`TestServer`] goes with everything in it when it is dropped, also by a panic. When the process is killed, a local
 //!   server ends all the same, and its folder is removed by the next run; a container is removed on SIGINT and SIGTERM,
-//!   and stays on SIGKILL.
+//!   and stays on SIGKILL; containers of a cluster stay until the next one starts, or [`Backend::remove_left_overs`].
 //! - A [`TestDatabase`] is empty, nobody else's, and gone when it is dropped.
 //! - A [`Proxy`] stands between clients and a server and breaks the way on purpose. What holds for all connections is
 //!   set on it: [`stall`](Proxy::stall), [`delay`](Proxy::delay), [`refuse`](Proxy::refuse), [`cut`](Proxy::cut),
@@ -30,7 +30,8 @@
 //! - [`TestServer::halt`] and [`TestServer::resume`] take a server away and bring it back under the same address;
 //!   [`TestServer::halt_at_once`] does so as a crash would, [`TestServer::freeze`] lets it fall silent.
 //! - A [`TestCluster`] is a primary with streaming replicas, each a server of its own. They can be killed, frozen, promoted,
-//!   delayed, made to follow one another, and waited for; an old primary comes back as what it was.
+//!   delayed, made to follow one another, and waited for; an old primary comes back as what it was. In containers each can be
+//!   cut off from all others.
 //!
 //! # Features
 //! | feature | default | adds |

@@ -29,6 +29,8 @@ enum Running {
     Local(Box<Server>, TempDir),
     #[cfg(feature = "docker")]
     Docker(Box<crate::docker::Container>),
+    #[cfg(feature = "docker")]
+    Member(Box<crate::docker::Member>),
 }
 
 impl TestServer {
@@ -87,6 +89,8 @@ impl TestServer {
             Running::Local(server, _folder) => Ok(server.stop().await?),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.remove().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.remove().await,
         }
     }
 
@@ -100,6 +104,8 @@ impl TestServer {
             Running::Local(server, _) => Ok(server.halt(Shutdown::Fast).await?),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.halt().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.halt().await,
         }
     }
 
@@ -114,6 +120,8 @@ impl TestServer {
             Running::Local(server, _) => Ok(server.halt(Shutdown::Immediate).await?),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.halt_at_once().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.halt_at_once().await,
         }
     }
 
@@ -127,6 +135,8 @@ impl TestServer {
             Running::Local(server, _) => processes::signal_all(server.pid(), Signal::SIGSTOP),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.freeze().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.freeze().await,
         }
     }
 
@@ -140,6 +150,8 @@ impl TestServer {
             Running::Local(server, _) => processes::signal_all(server.pid(), Signal::SIGCONT),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.thaw().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.thaw().await,
         }
     }
 
@@ -153,6 +165,8 @@ impl TestServer {
             Running::Local(server, _) => Ok(server.resume().await?),
             #[cfg(feature = "docker")]
             Running::Docker(container) => container.resume().await,
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.resume().await,
         }
     }
 
@@ -199,6 +213,14 @@ impl TestServer {
 
 /// What a cluster needs of its servers.
 impl TestServer {
+    /// In a container of a cluster.
+    #[cfg(feature = "docker")]
+    pub(crate) async fn member(member: crate::docker::Member) -> Result<Self, Error> {
+        let url = member.url();
+        let origin = format!("docker, image {}, PostgreSQL {}", member.image(), version(&url).await?);
+        Ok(Self { url, origin, running: Running::Member(Box::new(member)) })
+    }
+
     /// Has the server of these settings be a streaming standby of this one.
     pub(crate) fn lead(&self, settings: Settings, name: &str) -> Settings {
         match &self.running {
@@ -211,7 +233,27 @@ impl TestServer {
     pub(crate) async fn follow(&mut self, leader: &Self, name: &str) -> Result<(), Error> {
         match (&mut self.running, &leader.running) {
             (Running::Local(server, _), Running::Local(leader, _)) => Ok(server.follow(leader, name).await?),
+            #[cfg(feature = "docker")]
+            (Running::Member(member), Running::Member(leader)) => member.follow(leader).await,
             _ => Err(Error::Given),
+        }
+    }
+
+    /// Has every packet from it and to it get lost.
+    pub(crate) async fn partition(&mut self) -> Result<(), Error> {
+        match &mut self.running {
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.partition().await,
+            _ => Err(Error::NoNetwork),
+        }
+    }
+
+    /// Ends a partition, if there is one.
+    pub(crate) async fn heal(&mut self) -> Result<(), Error> {
+        match &mut self.running {
+            #[cfg(feature = "docker")]
+            Running::Member(member) => member.heal().await,
+            _ => Ok(()),
         }
     }
 

@@ -13,11 +13,14 @@ use tokio::time::timeout;
 
 pub use node::Node;
 
+#[cfg(feature = "docker")]
+use crate::docker::{Member, Network};
 use crate::{Backend, Error, TestServer, processes};
 use node::name;
 use questions::{ANSWER, PATIENCE, ask, comes_true, set, tell};
 
-/// A primary and its streaming replicas. Dropping it ends all of them at once, waits for that, and removes their data.
+/// A primary and its streaming replicas, on binaries of this machine or in containers. Dropping it ends all of them at once, waits
+/// for that, and removes their data.
 ///
 /// Nodes are named by their number: node 0 is the primary at first, all others follow it. What a method does to one node it
 /// does to no other: after a promotion the others follow whom they followed, until [`follow`](Self::follow), and whoever was
@@ -42,7 +45,11 @@ use questions::{ANSWER, PATIENCE, ask, comes_true, set, tell};
 /// Every method that takes the number of a node panics when there is none, as indexing does.
 ///
 /// # Limits
-/// - Clusters are made of local binaries.
+/// - Containers are reached under addresses of their own, in a network of their own: the engine runs on this machine, on Linux.
+/// - The port of a local server that is halted refuses; the address of a container that is halted is nobody's, and who connects
+///   without a limit of time waits for seconds or minutes.
+/// - When the process is killed, local servers end with it. Containers and networks stay until the next cluster is started on
+///   this machine; they have the label `db-test.lock`, for whoever removes them by hand.
 /// - Replicas find 1 GB of log at their leader, when they come back late. No slots are used.
 /// - `wal_sender_timeout` and `wal_receiver_timeout` are PostgreSQL's own, 60 s: for so long a frozen server counts as
 ///   connected. An idle primary sends a sign of life every 30 s.
@@ -55,7 +62,7 @@ impl TestCluster {
     /// Starts a primary and so many replicas, and waits until they stream.
     ///
     /// # Errors
-    /// On a given server and on containers, and when a server does not start; the error says why.
+    /// On a given server, and when a server does not start; the error says why.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
@@ -63,7 +70,7 @@ impl TestCluster {
         match backend {
             Backend::Url(_) => Err(Error::Given),
             #[cfg(feature = "docker")]
-            Backend::Docker(_) => Err(Error::Docker("clusters are made of local binaries".to_owned())),
+            Backend::Docker(image) => Self::docker(image, replicas).await,
             Backend::Local(search) => Self::local(search, replicas).await,
         }
     }
@@ -152,6 +159,31 @@ impl TestCluster {
         self.nodes[node].thaw().await
     }
 
+    /// Cuts a node off from everybody, tests and other nodes, until [`heal`](Self::heal): every packet from it and to it is lost.
+    /// All connections stay open, and who connects without a limit of time waits for seconds or minutes. Halted and resumed, it is
+    /// cut off still.
+    ///
+    /// # Errors
+    /// On local servers, which share the loopback.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, it is cut off all the same, in a moment.
+    pub async fn partition(&mut self, node: usize) -> Result<(), Error> {
+        self.nodes[node].server.partition().await
+    }
+
+    /// Has packets flow again, under the same address; connections go on when their ends try again. Does nothing if the node is
+    /// not cut off.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped midway, it is healed all the same, in a moment.
+    pub async fn heal(&mut self, node: usize) -> Result<(), Error> {
+        self.nodes[node].server.heal().await
+    }
+
     /// Makes a standby a primary, on a new timeline, and waits until it is one.
     ///
     /// # Errors
@@ -167,7 +199,7 @@ impl TestCluster {
         comes_true(server.url(), &what, "SELECT NOT pg_is_in_recovery()", ANSWER).await
     }
 
-    /// Makes a node a streaming standby of `leader`, and waits until it streams.
+    /// Makes a node a streaming standby of `leader`, and waits until it streams. A node that is frozen or cut off is so no more.
     ///
     /// A standby that runs is told its new leader, and goes on where it was. Any other node, and a standby that does not come
     /// to stream in 5 s (its timeline has parted from the leader's), is made anew as a copy of the leader, as it would be in
@@ -186,6 +218,7 @@ impl TestCluster {
             panic!("a node follows another of its cluster")
         };
         node.thaw().await?;
+        node.server.heal().await?;
         if node.turns_to(leader).await {
             return Ok(());
         }
@@ -248,15 +281,36 @@ impl TestCluster {
     }
 
     async fn local(search: &Search, replicas: usize) -> Result<Self, Error> {
-        let primary = TestServer::local(search, |settings| parameters(settings, &name(0))).await?;
+        let changed = |settings: Settings, name: &str| {
+            let parameters = parameters(name).into_iter();
+            parameters.fold(settings, |settings, (name, value)| settings.parameter(name, value))
+        };
+        let primary = TestServer::local(search, |settings| changed(settings, &name(0))).await?;
         let standby = |number| {
             let (primary, name) = (&primary, name(number));
-            TestServer::local(search, move |settings| primary.lead(parameters(settings, &name), &name))
+            TestServer::local(search, move |settings| primary.lead(changed(settings, &name), &name))
         };
         let standbys = try_join_all((1..=replicas).map(standby)).await?;
-        let servers = std::iter::once(primary).chain(standbys);
-        let nodes = servers.enumerate().map(|(number, server)| Node::new(number, server)).collect();
-        let this = Self { nodes };
+        Self::of(std::iter::once(primary).chain(standbys)).await
+    }
+
+    #[cfg(feature = "docker")]
+    async fn docker(image: &str, replicas: usize) -> Result<Self, Error> {
+        let network = Network::create().await?;
+        let start = async |number: u32, leader| {
+            let name = name(number);
+            Member::start(&network, image, (number, &name), &parameters(&name), leader).await
+        };
+        let primary = start(0, None).await?;
+        let standbys = try_join_all((1..).take(replicas).map(|number| start(number, Some(&primary)))).await?;
+        let members = std::iter::once(primary).chain(standbys);
+        Self::of(try_join_all(members.map(TestServer::member)).await?).await
+    }
+
+    /// Of servers that serve, by their numbers.
+    async fn of(servers: impl IntoIterator<Item = TestServer>) -> Result<Self, Error> {
+        let nodes = servers.into_iter().enumerate().map(|(number, server)| Node::new(number, server));
+        let this = Self { nodes: nodes.collect() };
         for standby in &this.nodes[1..] {
             standby.streams_from(&this.nodes[0], PATIENCE).await?;
         }
@@ -273,16 +327,15 @@ impl Drop for TestCluster {
 }
 
 /// What differs from other test servers. Given at the start, it goes before what a test sets by `ALTER SYSTEM`.
-fn parameters(settings: Settings, name: &str) -> Settings {
-    let ours = [
+fn parameters(name: &str) -> [(&str, &str); 4] {
+    [
         ("cluster_name", name),
         // A copy takes two.
         ("max_wal_senders", "32"),
         ("wal_keep_size", "1GB"),
         // A replica looks for a leader that is gone as often; the default is 5 s.
         ("wal_retrieve_retry_interval", "100ms"),
-    ];
-    ours.into_iter().fold(settings, |settings, (name, value)| settings.parameter(name, value))
+    ]
 }
 
 #[cfg(test)]

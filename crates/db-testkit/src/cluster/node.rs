@@ -1,5 +1,6 @@
 //! One server of a cluster: its name, and what it says of its leader.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -60,7 +61,8 @@ impl Node {
         let turned = async {
             // As db-embedded has written it in the first place.
             let query = format!("application_name={}&sslmode=disable&gssencmode=disable", self.name);
-            set(self.url(), "primary_conninfo", &format!("{}?{query}", leader.url())).await?;
+            let separator = if leader.url().contains('?') { '&' } else { '?' };
+            set(self.url(), "primary_conninfo", &format!("{}{separator}{query}", leader.url())).await?;
             self.streams_from(leader, SOON).await
         };
         let is_standby = ask(self.url(), "SELECT pg_is_in_recovery()", PATIENCE).await;
@@ -101,6 +103,6 @@ impl Node {
 }
 
 /// What a node is called.
-pub(super) fn name(number: usize) -> String {
+pub(super) fn name(number: impl Display) -> String {
     format!("node-{number}")
 }

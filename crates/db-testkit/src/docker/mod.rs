@@ -1,4 +1,8 @@
-//! Servers in containers, by testcontainers. Needs an engine that has the image.
+//! Servers in containers: single ones by testcontainers, those of a cluster in a network of their own. Needs an engine that has
+//! the image.
+
+mod member;
+mod network;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -13,6 +17,9 @@ use tokio::time::{Instant, sleep};
 use crate::Error;
 use crate::database::version;
 use crate::server::PARAMETERS;
+
+pub(crate) use member::Member;
+pub(crate) use network::{Network, remove_left_overs};
 
 /// A container with a PostgreSQL. Removed when it is dropped.
 #[derive(Debug)]
