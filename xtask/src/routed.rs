@@ -1,5 +1,5 @@
 //! The table of what routing to a cluster did while its servers failed. What is done and asserted lives in
-//! `tests/local/routing/`; this prints.
+//! `tests/cluster/`; this prints.
 
 use serde::Deserialize;
 

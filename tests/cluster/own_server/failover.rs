@@ -1,101 +1,11 @@
 //! The primary fails, a replica is promoted, and writes go there; nothing reaches the old one any more.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use db_cluster::{Reason, Standing};
+use db_core::{Executor as _, Kind, Query as _};
 
-use db_core::{Executor as _, Kind, Outcome};
-use tokio::time::Instant;
-
-use super::*;
-
-/// Writers in the background that note what became of each number.
-struct Writers {
-    ledger: Arc<Ledger>,
-    tasks: tokio::task::JoinHandle<Vec<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Ledger {
-    is_over: AtomicBool,
-    next: AtomicI64,
-    acknowledged: Mutex<BTreeSet<i64>>,
-    unknown: Mutex<BTreeSet<i64>>,
-    /// Known not to have happened.
-    failed: Mutex<BTreeSet<i64>>,
-}
-
-const WRITERS: usize = 8;
-
-impl Writers {
-    fn begin(cluster: &Cluster<Pool>) -> Self {
-        let ledger = Arc::new(Ledger::default());
-        let (cluster, shared) = (cluster.clone(), Arc::clone(&ledger));
-        let tasks = tokio::spawn(at_once(WRITERS, move |_| {
-            let (cluster, ledger) = (cluster.clone(), Arc::clone(&shared));
-            async move {
-                while !ledger.is_over.load(Ordering::Relaxed) {
-                    let number = ledger.next.fetch_add(1, Ordering::Relaxed);
-                    let kept = match write(&cluster, number).await {
-                        Ok(()) => &ledger.acknowledged,
-                        Err(error) if error.outcome() == Outcome::Unknown => &ledger.unknown,
-                        Err(_) => &ledger.failed,
-                    };
-                    kept.lock().expect("no panic").insert(number);
-                }
-            }
-        }));
-        Self { ledger, tasks }
-    }
-
-    fn acknowledged(&self) -> usize {
-        self.ledger.acknowledged.lock().expect("no panic").len()
-    }
-
-    async fn flow(&self) {
-        let before = self.acknowledged();
-        eventually("writes flow", async || self.acknowledged() > before + 50).await;
-    }
-
-    /// Ends them, and compares what they noted with what is there: gives how many acknowledged numbers are lost.
-    async fn end(self, what: &str, faults: usize, url: &str) -> usize {
-        self.ledger.is_over.store(true, Ordering::Relaxed);
-        self.tasks.await.expect("no panic");
-        let rows = client(url).await.query("SELECT number FROM numbers", &[]).await.expect("rows");
-        let rows: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let sets = [&self.ledger.acknowledged, &self.ledger.unknown, &self.ledger.failed];
-        let [acknowledged, unknown, failed] = sets.map(|set| set.lock().expect("no panic").clone());
-        let lost = acknowledged.difference(&rows).count();
-        let (acknowledged, unknown, failed_to) = (acknowledged.len(), unknown.len(), failed.len());
-        let said = format!(
-            "{acknowledged} acknowledged, {lost} of them lost, {unknown} unknown, {failed_to} failed"
-        );
-        publish(&format!("primary killed, {what}"), said);
-        let wrongly: Vec<_> = failed.intersection(&rows).collect();
-        assert!(wrongly.is_empty(), "{what}: said to have failed, and there: {wrongly:?}");
-        assert!(
-            unknown + failed_to <= faults * WRITERS,
-            "{what}: at most one error for each connection in flight, and each fault"
-        );
-        lost
-    }
-}
-
-async fn write(cluster: &Cluster<Pool>, number: i64) -> db_core::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let primary = cluster.primary_until(deadline).await?;
-    primary.execute("INSERT INTO numbers VALUES ($1)", &[&number]).await.map(drop)
-}
-
-/// Promotes, and says how long it took until the first write was acknowledged after that.
-async fn promote(scene: &Scene, writers: &Writers, node: usize) {
-    scene.servers.promote(node).await.expect("promoted");
-    let (began, before) = (Instant::now(), writers.acknowledged());
-    eventually("a write", async || writers.acknowledged() > before).await;
-    let took = format!("writes flowed again after {:.3} s", began.elapsed().as_secs_f64());
-    publish("promotion complete", took);
-    scene.until(node, Standing::Primary).await;
-}
+use crate::cluster::scene::{NAME, Scene};
+use crate::cluster::writers::Writers;
+use crate::support::{client, eventually};
 
 /// D2: with synchronous replication nothing that was acknowledged is lost.
 #[tokio::test]
@@ -107,7 +17,7 @@ async fn the_primary_is_killed_and_a_replica_promoted() {
     scene.servers.halt_at_once(0).await.expect("killed");
     scene.until_out(0, Reason::Unreachable).await;
     assert!(scene.where_a_read_goes().await != "node-0", "reads go on without a primary");
-    promote(&scene, &writers, 1).await;
+    writers.promote(&scene, 1, "promotion complete").await;
     scene.servers.follow(2, 1).await.expect("follows");
     scene.until(2, Standing::Replica).await;
     writers.flow().await;
@@ -124,7 +34,10 @@ async fn the_primary_is_killed_and_a_replica_promoted() {
     drop(old);
     scene.servers.follow(0, 1).await.expect("follows");
     scene.until(0, Standing::Replica).await;
-    assert_eq!(writers.end("synchronous replication", 2, scene.servers.node(1).url()).await, 0);
+    assert_eq!(
+        writers.end("primary killed, synchronous replication", 2, scene.servers.node(1).url()).await,
+        0
+    );
     assert!(scene.heard.has("node-0: primary → out (unreachable)"));
     assert!(scene.heard.has("node-1: replica → primary"));
     scene.stop().await;
@@ -138,9 +51,9 @@ async fn the_primary_is_killed_while_its_replica_is_late() {
     let writers = Writers::begin(&scene.cluster);
     writers.flow().await;
     scene.servers.halt_at_once(0).await.expect("killed");
-    promote(&scene, &writers, 1).await;
+    writers.promote(&scene, 1, "promotion complete").await;
     writers.flow().await;
-    writers.end("asynchronous replication", 1, scene.servers.node(1).url()).await;
+    writers.end("primary killed, asynchronous replication", 1, scene.servers.node(1).url()).await;
     scene.stop().await;
 }
 

@@ -1,10 +1,14 @@
 //! The whole layer with replicas, as a service has it.
 
+use std::time::Duration;
+
 use db_app::config::Layers;
 use db_app::{Config, Database, Preference};
-use db_core::Executor as _;
+use db_core::{Executor as _, Query as _};
+use db_testkit::TestCluster;
 
-use super::*;
+use crate::cluster::scene::{NAME, servers};
+use crate::support::eventually;
 
 const IDLE: Duration = Duration::from_secs(5);
 

@@ -1,10 +1,13 @@
 //! Where reads go while all is well, and when replicas are slow or late.
 
-use db_cluster::Preference;
-use db_core::{Executor as _, Kind};
+use std::time::Duration;
+
+use db_cluster::{Cluster, Preference, Reason, Standing};
+use db_core::{Executor as _, Kind, Query as _};
 use db_testkit::{Direction, Proxy};
 
-use super::*;
+use crate::cluster::scene::{NAME, Scene, at_once, patient, pool, publish, servers};
+use crate::support::eventually;
 
 /// D11: who is what, is found out; equal replicas get the same.
 #[tokio::test]
@@ -34,7 +37,8 @@ async fn writes_go_to_the_primary_and_reads_evenly_to_replicas() {
         scene.where_a_read_goes().await;
     }
     let later = [1, 2].map(|node| scene.stats(node).served);
-    assert!((later[0] - served[0]).abs_diff(500) < 100, "{served:?} {later:?}");
+    // Loosely: one that is four times as slow for a moment, as on a busy machine, gets less meanwhile.
+    assert!((later[0] - served[0]).abs_diff(500) < 250, "{served:?} {later:?}");
     let stats = scene.stats(1);
     assert_eq!((stats.in_flight, stats.timeline), (0, Some(1)));
     assert!(stats.latency.is_some() && stats.lag.is_some(), "{stats:?}");

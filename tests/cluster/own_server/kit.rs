@@ -1,11 +1,8 @@
 //! The cluster of the test kit: what it promises to those who test routing with it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use db_testkit::{Node, TestCluster};
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use tokio::time::timeout;
 use tokio_postgres::types::FromSqlOwned;
 
@@ -64,7 +61,9 @@ async fn after_a_promotion_the_others_follow_and_the_old_primary_comes_back_as_o
     let urls: Vec<String> = cluster.nodes().iter().map(|node| node.url().to_owned()).collect();
     cluster.caught_up(1, 0).await.expect("caught up");
     cluster.halt_at_once(0).await.expect("halted");
-    assert!(tokio_postgres::connect(&urls[0], tokio_postgres::NoTls).await.is_err());
+    let connected =
+        timeout(Duration::from_secs(2), tokio_postgres::connect(&urls[0], tokio_postgres::NoTls)).await;
+    assert!(!matches!(connected, Ok(Ok(_))), "a local port refuses, and nobody answers for a container");
 
     cluster.promote(1).await.expect("promoted");
     assert!(!is_standby(cluster.node(1)).await);
@@ -155,25 +154,4 @@ async fn a_synchronous_commit_waits_for_a_frozen_replica() {
     cluster.synchronous(0, 0).await.expect("set");
     write.await.expect("no longer waited for");
     cluster.stop().await.expect("stopped, the frozen one too");
-}
-
-/// Also one that stands still.
-#[tokio::test]
-async fn a_cluster_that_is_dropped_leaves_neither_processes_nor_folders() {
-    let mut cluster = cluster(1).await;
-    let (mut folders, mut processes) = (Vec::new(), Vec::new());
-    for node in cluster.nodes() {
-        let folder: String = ask(node, "SHOW data_directory").await;
-        let file = std::fs::read_to_string(format!("{folder}/postmaster.pid")).expect("a process");
-        let id = file.lines().next().expect("an id").parse().expect("a number");
-        processes.push(Pid::from_raw(id));
-        folders.push(folder);
-    }
-    cluster.freeze(1).await.expect("frozen");
-    drop(cluster);
-    for (process, folder) in processes.into_iter().zip(folders) {
-        assert!(kill(process, None).is_err(), "{process} still runs");
-        let place = Path::new(&folder).ancestors().nth(2).expect("a place");
-        assert!(!place.exists(), "{}", place.display());
-    }
 }

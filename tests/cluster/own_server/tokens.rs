@@ -1,9 +1,13 @@
 //! Whoever has written reads it, wherever he reads.
 
-use db_cluster::{ConsistencyToken, Preference};
-use db_core::Executor as _;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
+use db_cluster::{Cluster, ConsistencyToken, Preference, Standing};
+use db_core::{Executor as _, Query as _};
+
+use crate::cluster::scene::{NAME, Scene, at_once, patient, pool, publish, servers};
+use crate::support::{client, eventually};
 
 /// 100,000 reads after a write each, over replicas that are late now and then: none of them is stale.
 #[tokio::test]

@@ -1,0 +1,9 @@
+//! What holds on local binaries and on containers alike.
+
+mod database;
+mod failover;
+mod faults;
+mod kit;
+mod reading;
+mod refusing;
+mod tokens;
