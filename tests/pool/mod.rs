@@ -10,4 +10,5 @@ mod rows_in_bulk;
 mod statements;
 mod stress;
 mod subject;
+mod turning;
 mod weaknesses;

@@ -43,6 +43,10 @@ pub trait Acquire: Send + Sync + 'static {
     /// Replaces every connection, without an error to anybody: the server is not any more what it was when they were opened.
     fn rotate(&self) {}
 
+    /// Whether the server is the one that takes writes, from now on. Called in the order of the changes and before anybody hears of
+    /// them, so it must not wait.
+    fn takes_writes(&self, _from_now_on: bool) {}
+
     /// Ends every connection at once, also under those who use it: nothing more may reach this server.
     fn sever(&self) {
         self.rotate();

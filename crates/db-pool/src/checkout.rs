@@ -85,7 +85,10 @@ pub(crate) async fn connect_patiently(
             Err(_) => break,
         }
     }
-    Err(last.map_or_else(|| connector.silent(settings.acquire_timeout), |failure| failure.error.duplicate()))
+    Err(last.map_or_else(
+        || connector.silent(&connector.aim(), settings.acquire_timeout),
+        |failure| failure.error.duplicate(),
+    ))
 }
 
 /// A place if one is free this instant, and a connection if one is idle that needs no check.

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::checkout::AT_ONCE;
 use crate::connect::{self, Ask, Connected, Connection};
-use crate::physical::{About, Physical};
+use crate::physical::{About, MadeIn, Physical};
 use crate::seats::Seat;
 use crate::session::{Parts, Session};
 use crate::session_settings::SessionSettings;
@@ -33,9 +33,26 @@ pub(crate) struct Failure {
     pub(crate) is_transient: bool,
 }
 
+/// Where connections go.
+pub(crate) struct Aim {
+    pub(crate) target: Target,
+    /// Its name in events and messages.
+    pub(crate) endpoint: String,
+}
+
+impl Aim {
+    fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { endpoint: target.endpoint(), target })
+    }
+
+    fn what(&self) -> String {
+        format!("could not connect to {}", self.endpoint)
+    }
+}
+
 /// Makes connections.
 pub(crate) struct Connector {
-    target: Target,
+    aim: watch::Sender<Arc<Aim>>,
     settings: Settings,
     /// Options of the startup message.
     options: String,
@@ -77,7 +94,7 @@ impl Connector {
     pub(crate) fn new(target: Target, settings: Settings, about: Arc<About>, drivers: TaskTracker) -> Self {
         Self {
             options: SessionSettings::new(&settings).startup_options(),
-            target,
+            aim: watch::Sender::new(Aim::new(target)),
             refuses_options: AtomicBool::new(settings.pooler != Pooler::None),
             refusals: Mutex::new(0),
             settings,
@@ -87,6 +104,22 @@ impl Connector {
             pace: Mutex::default(),
             drivers,
         }
+    }
+
+    /// Where connections go now.
+    pub(crate) fn aim(&self) -> Arc<Aim> {
+        Arc::clone(&self.aim.borrow())
+    }
+
+    /// The same, for whoever must hear of a change.
+    pub(crate) fn aims(&self) -> watch::Receiver<Arc<Aim>> {
+        self.aim.subscribe()
+    }
+
+    /// Opens connections there from now on; whoever is opening one begins anew, without the pause after failures elsewhere.
+    pub(crate) fn turn_to(&self, target: Target) {
+        *self.pace() = Pace::default();
+        self.aim.send_replace(Aim::new(target));
     }
 
     pub(crate) fn failures(&self) -> watch::Receiver<LastFailure> {
@@ -101,7 +134,7 @@ impl Connector {
                 // The panic's own text is not ours to log.
                 error: Error::new(
                     Signal::new(Cause::Defect, Phase::Connect),
-                    format!("{}: a panic", self.what()),
+                    format!("{}: a panic", self.aim().what()),
                 ),
                 is_transient: false,
             })),
@@ -111,35 +144,48 @@ impl Connector {
     async fn open_unguarded(&self, seat: Seat) -> Result<Physical, Arc<Failure>> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await.ok();
+        loop {
+            // Whoever rotates from now on means this one too. Read before the aim, which is changed first.
+            let epoch = self.about.epoch.load(Ordering::Acquire);
+            let mut aims = self.aims();
+            let aim = Arc::clone(&aims.borrow_and_update());
+            // Boxed: callers' futures hold this one, and their layout is computed through all of it.
+            let (session, took) = tokio::select! {
+                opened = Box::pin(self.open_at(&aim)) => opened?,
+                Ok(()) = aims.changed() => continue,
+            };
+            let About { pool, observer, .. } = &*self.about;
+            observer.connected(&ConnectedEvent::new(pool, &aim.endpoint, took));
+            let made_in = MadeIn { about: Arc::clone(&self.about), aim, epoch };
+            let physical = Physical::new(session, &self.settings, made_in, seat.opened());
+            self.failures.send_replace(None);
+            *self.pace() = Pace::default();
+            return Ok(physical);
+        }
+    }
+
+    /// Opens a session when it is time, and says how long that took.
+    async fn open_at(&self, aim: &Aim) -> Result<(Session, Duration), Arc<Failure>> {
         let not_before = self.pace().not_before;
         sleep_until(not_before).await;
         if self.is_closing() {
             return Err(self.closing());
         }
         let started = Instant::now();
-        // Whoever rotates from now on means this one too.
-        let epoch = self.about.epoch.load(Ordering::Acquire);
-        let About { pool, endpoint, observer, .. } = &*self.about;
-        let failure = match timeout(self.settings.connect_timeout, self.open_session()).await {
-            Ok(Ok(_)) if self.is_closing() => return Err(self.closing()),
-            Ok(Ok(session)) => {
-                let physical =
-                    Physical::new(session, &self.settings, Arc::clone(&self.about), epoch, seat.opened());
-                observer.connected(&ConnectedEvent::new(pool, endpoint, started.elapsed()));
-                self.failures.send_replace(None);
-                *self.pace() = Pace::default();
-                return Ok(physical);
-            }
-            Ok(Err(error)) => self.failure(error),
-            Err(_) => self.timed_out(),
-        };
+        let opened = timeout(self.settings.connect_timeout, self.open_session(aim)).await;
         if self.is_closing() {
             // Nobody is left to be told that the server went away meanwhile.
             return Err(self.closing());
         }
+        let failure = match opened {
+            Ok(Ok(session)) => return Ok((session, started.elapsed())),
+            Ok(Err(error)) => Failure::new(error.context(aim.what())),
+            Err(_) => Failure { error: self.silent(aim, self.settings.connect_timeout), is_transient: true },
+        };
         self.pace().slow_down(&self.settings);
         let failure = self.publish(failure);
-        observer.connect_failed(&ConnectFailed::new(pool, endpoint, &failure.error));
+        let About { pool, observer, .. } = &*self.about;
+        observer.connect_failed(&ConnectFailed::new(pool, &aim.endpoint, &failure.error));
         Err(failure)
     }
 
@@ -159,11 +205,11 @@ impl Connector {
         Arc::new(Failure { error, is_transient: false })
     }
 
-    async fn open_session(&self) -> Result<Session, Error> {
-        let Connected { client, connection, wire, canceller } = self.connect().await?;
+    async fn open_session(&self, aim: &Aim) -> Result<Session, Error> {
+        let Connected { client, connection, wire, canceller } = self.connect(&aim.target).await?;
         let driver = self.drivers.spawn(drive(connection, Arc::clone(&self.about))).abort_handle();
         let needs_set = self.refuses_options() && self.settings.pooler != Pooler::Transaction;
-        let name = self.target.application_name.as_ref().unwrap_or(&self.settings.application_name);
+        let name = aim.target.application_name.as_ref().unwrap_or(&self.settings.application_name);
         let needs_set = needs_set.then_some(name.as_str());
         let session = Session::new(Parts { client, wire, canceller, driver, needs_set }, &self.settings);
         session.set_up().await?;
@@ -171,23 +217,23 @@ impl Connector {
     }
 
     /// Connects, and once more with credentials asked for anew when those in use are refused.
-    pub(crate) async fn connect(&self) -> Result<Connected, Error> {
+    pub(crate) async fn connect(&self, target: &Target) -> Result<Connected, Error> {
         let before = *self.refusals();
-        match self.connect_once().await {
+        match self.connect_once(target).await {
             Err(error) if error.advice().read == Action::RefreshCredentials => {
-                self.note_refusal(before);
-                self.connect_once().await
+                self.note_refusal(before, target);
+                self.connect_once(target).await
             }
             other => other,
         }
     }
 
     /// Of all who are refused with the same credentials one says so, and the others go on only then.
-    fn note_refusal(&self, before: u64) {
+    fn note_refusal(&self, before: u64, target: &Target) {
         let mut refusals = self.refusals();
         if *refusals == before {
             *refusals += 1;
-            self.target.credentials.refused();
+            target.credentials.refused();
         }
     }
 
@@ -195,52 +241,46 @@ impl Connector {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect_once(&self) -> Result<Connected, Error> {
+    async fn connect_once(&self, target: &Target) -> Result<Connected, Error> {
         if !self.refuses_options() {
-            match self.connect_with(Some(&self.options)).await {
+            match self.connect_with(target, Some(&self.options)).await {
                 Err(error) if are_options_refused(&error) => {
                     self.refuses_options.store(true, Ordering::Relaxed)
                 }
                 other => return other,
             }
         }
-        self.connect_with(None).await
+        self.connect_with(target, None).await
     }
 
-    async fn connect_with(&self, options: Option<&str>) -> Result<Connected, Error> {
+    async fn connect_with(&self, target: &Target, options: Option<&str>) -> Result<Connected, Error> {
         let application_name = Some(self.settings.application_name.as_str());
         // Zero in a connection string is no limit of its own.
-        let own = self.target.connect_timeout.filter(|limit| !limit.is_zero());
+        let own = target.connect_timeout.filter(|limit| !limit.is_zero());
         let limit = own.map_or(self.settings.connect_timeout, |own| own.min(self.settings.connect_timeout));
         let ask = Ask { options, application_name, limit };
-        connect::connect(&self.target, &ask).await
+        connect::connect(target, &ask).await
     }
 
     fn refuses_options(&self) -> bool {
         self.refuses_options.load(Ordering::Relaxed)
     }
 
-    fn failure(&self, error: Error) -> Failure {
-        let is_transient = matches!(error.advice().read, Action::Retry | Action::RetrySlowly);
-        Failure { error: error.context(self.what()), is_transient }
-    }
-
-    fn timed_out(&self) -> Failure {
-        Failure { error: self.silent(self.settings.connect_timeout), is_transient: true }
-    }
-
     /// The server gave no answer in time.
-    pub(crate) fn silent(&self, limit: Duration) -> Error {
-        let message = format!("{}: no answer within {limit:?}", self.what());
+    pub(crate) fn silent(&self, aim: &Aim, limit: Duration) -> Error {
+        let message = format!("{}: no answer within {limit:?}", aim.what());
         Error::new(Signal::new(Cause::Unreachable, Phase::Connect), message)
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn what(&self) -> String {
-        format!("could not connect to {}", self.about.endpoint)
+impl Failure {
+    fn new(error: Error) -> Self {
+        let is_transient = matches!(error.advice().read, Action::Retry | Action::RetrySlowly);
+        Self { error, is_transient }
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use db_core::{ConnectFailed, Error, Phase, Result};
 use rand::RngExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Pool;
 use crate::connect::{Connected, Connection};
+use crate::connector::Aim;
 use crate::physical::About;
 use crate::shared::Shared;
 
@@ -111,8 +112,9 @@ async fn reopen(shared: &Weak<Shared>, sql: &str) -> Option<Ears> {
         match Ears::open(&shared, sql).await {
             Ok(ears) => return Some(ears),
             Err(error) => {
-                let About { pool, endpoint, observer, .. } = &*shared.about;
-                observer.connect_failed(&ConnectFailed::new(pool, endpoint, &error));
+                let About { pool, observer, .. } = &*shared.about;
+                let aim = shared.connector.aim();
+                observer.connect_failed(&ConnectFailed::new(pool, &aim.endpoint, &error));
             }
         }
         let retry = shared.settings.connect_retry;
@@ -126,6 +128,8 @@ struct Ears {
     connection: Connection,
     keep_alive: Duration,
     check_timeout: Duration,
+    /// Changes when another server is to be listened to.
+    aims: watch::Receiver<Arc<Aim>>,
 }
 
 /// Whoever listened has gone.
@@ -133,8 +137,11 @@ struct NobodyHears;
 
 impl Ears {
     async fn open(shared: &Shared, sql: &str) -> Result<Self> {
+        let mut aims = shared.connector.aims();
+        let aim = Arc::clone(&aims.borrow_and_update());
+        let limit = shared.settings.connect_timeout;
         let opening = async {
-            let Connected { client, mut connection, .. } = shared.connector.connect().await?;
+            let Connected { client, mut connection, .. } = shared.connector.connect(&aim.target).await?;
             subscribe(&client, &mut connection, sql).await?;
             let settings = &shared.settings;
             Ok(Self {
@@ -142,16 +149,15 @@ impl Ears {
                 connection,
                 keep_alive: settings.keep_alive,
                 check_timeout: settings.check_timeout,
+                aims,
             })
         };
-        timeout(shared.settings.connect_timeout, opening)
-            .await
-            .unwrap_or_else(|_| Err(shared.connector.silent(shared.settings.connect_timeout)))
+        timeout(limit, opening).await.unwrap_or_else(|_| Err(shared.connector.silent(&aim, limit)))
     }
 
-    /// Passes on what is notified until the connection is lost.
+    /// Passes on what is notified until the connection is lost, or is one to the wrong server.
     async fn hear(mut self, heard: &mpsc::Sender<Heard>) -> Result<(), NobodyHears> {
-        let Self { client, connection, keep_alive, check_timeout } = &mut self;
+        let Self { client, connection, keep_alive, check_timeout, aims } = &mut self;
         let heard_count = AtomicU64::new(0);
         let mut alive = pin!(stays_alive(client, *keep_alive, *check_timeout, &heard_count));
         loop {
@@ -160,6 +166,7 @@ impl Ears {
                 biased;
                 message = poll_fn(|cx| connection.poll_message(cx)) => message,
                 () = &mut alive => return Ok(()),
+                _ = aims.changed() => return Ok(()),
                 () = heard.closed() => return Err(NobodyHears),
             };
             heard_count.fetch_add(1, Ordering::Relaxed);

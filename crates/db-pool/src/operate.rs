@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::Pool;
 use crate::settings::moment_after;
 use crate::shared::Shared;
+use crate::{Pool, Target};
 
 /// How long a straggler's statement may take to be cancelled when the pool is closed.
 const LAST_CANCEL: Duration = Duration::from_secs(1);
@@ -117,10 +117,30 @@ impl Pool {
     /// Whoever has one gets one error of kind connection, of which what was under way is unknown; nothing is cancelled on the
     /// server, which may be out of reach. Connections that were [detached](crate::Conn::detach) are not the pool's any more.
     pub fn sever(&self) {
-        self.rotate();
-        for held in self.shared.register.out() {
-            held.session.abort();
+        let about = &self.shared.about;
+        let severed = about.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        // Before looking who has one: whoever is handed one at this moment looks at it after he has it.
+        about.severed.fetch_max(severed, Ordering::AcqRel);
+        self.shared.upkeep.notify_one();
+        // Idle ones too: one may be under a check, on a server that does not answer.
+        for watched in self.shared.register.open() {
+            watched.session.abort();
         }
+    }
+
+    /// Connects to another server from now on, and [severs](Pool::sever) every connection to the one before; the same server is
+    /// turned to without any effect. Callers who wait go on waiting, for a connection to the other one; listeners
+    /// hear of a [gap](crate::Heard::Gap).
+    ///
+    /// For servers of one cluster, after a failover: what the pool knows of the server ([`Pool::server`], how many
+    /// connections it allows) stays as it was.
+    pub fn turn_to(&self, target: impl Into<Target>) {
+        let target = target.into();
+        if target.endpoint() == self.endpoint() {
+            return;
+        }
+        self.shared.connector.turn_to(target);
+        self.sever();
     }
 }
 

@@ -8,6 +8,7 @@ use db_core::{CloseReason, Closed, ConnectionState, Observer};
 use rand::RngExt;
 use tokio::time::Instant;
 
+use crate::connector::Aim;
 use crate::seats::Seat;
 use crate::session::Session;
 use crate::settings::{Settings, moment_after};
@@ -27,6 +28,8 @@ pub(crate) struct Physical {
     expires: Instant,
     uses_left: u32,
     epoch: u64,
+    /// Where it goes.
+    aim: Arc<Aim>,
     about: Arc<About>,
     _seat: Seat,
 }
@@ -34,15 +37,23 @@ pub(crate) struct Physical {
 /// What all connections of one pool share.
 pub(crate) struct About {
     pub(crate) pool: String,
-    pub(crate) endpoint: String,
     pub(crate) observer: Arc<dyn Observer>,
     /// Connections of an earlier one are replaced.
     pub(crate) epoch: AtomicU64,
+    /// Connections of an earlier epoch than this one may not be used at all.
+    pub(crate) severed: AtomicU64,
     /// How many connections there have been.
     pub(crate) opened: AtomicU64,
     pub(crate) closed: Tally,
     /// Connections that live on outside of the pool.
     pub(crate) detached: AtomicUsize,
+}
+
+/// Where and when a connection was made.
+pub(crate) struct MadeIn {
+    pub(crate) about: Arc<About>,
+    pub(crate) aim: Arc<Aim>,
+    pub(crate) epoch: u64,
 }
 
 /// How many connections were closed, by reason.
@@ -75,14 +86,9 @@ impl Tally {
 }
 
 impl Physical {
-    /// `epoch` is the one in which it began to be opened.
-    pub(crate) fn new(
-        session: Session,
-        settings: &Settings,
-        about: Arc<About>,
-        epoch: u64,
-        seat: Seat,
-    ) -> Self {
+    /// Of `made_in` the epoch is the one in which it began to be opened.
+    pub(crate) fn new(session: Session, settings: &Settings, made_in: MadeIn, seat: Seat) -> Self {
+        let MadeIn { about, aim, epoch } = made_in;
         let now = Instant::now();
         about.opened.fetch_add(1, Ordering::Relaxed);
         let session = Arc::new(session);
@@ -97,6 +103,7 @@ impl Physical {
             expires: jittered(settings.max_lifetime),
             uses_left: settings.max_uses,
             epoch,
+            aim,
             about,
             _seat: seat,
         }
@@ -118,9 +125,16 @@ impl Physical {
         }
     }
 
+    /// Whether its pool was severed after it began to be opened.
+    pub(crate) fn is_severed(&self) -> bool {
+        self.epoch < self.about.severed.load(Ordering::Acquire)
+    }
+
     /// Why it may not be handed out, as far as that can be told without asking the server.
     pub(crate) fn worn_out(&self, now: Instant) -> Option<CloseReason> {
-        if !self.session.is_usable() {
+        if self.is_severed() {
+            Some(CloseReason::Rotated)
+        } else if !self.session.is_usable() {
             Some(CloseReason::Broken)
         } else if self.uses_left == 0 {
             Some(CloseReason::Uses)
@@ -142,7 +156,7 @@ fn jittered(lifetime: Duration) -> Instant {
 
 impl Drop for Physical {
     fn drop(&mut self) {
-        let About { pool, endpoint, observer, closed, .. } = &*self.about;
+        let About { pool, observer, closed, .. } = &*self.about;
         let reason = self.discard.unwrap_or(CloseReason::PoolClosed);
         let state = if self.in_use { ConnectionState::InUse } else { ConnectionState::Idle };
         if matches!(reason, CloseReason::Broken | CloseReason::Unclean) {
@@ -150,7 +164,7 @@ impl Drop for Physical {
             self.session.abort();
         }
         closed.add(reason);
-        observer.closed(&Closed::new(pool, endpoint, reason, state, self.born.elapsed()));
+        observer.closed(&Closed::new(pool, &self.aim.endpoint, reason, state, self.born.elapsed()));
     }
 }
 

@@ -63,9 +63,9 @@ impl Pool {
         let target = target.into();
         let about = Arc::new(About {
             pool: settings.name.clone(),
-            endpoint: target.endpoint(),
             observer,
             epoch: AtomicU64::new(0),
+            severed: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             closed: Tally::default(),
             detached: AtomicUsize::new(0),
@@ -255,10 +255,16 @@ impl Pool {
         &self.shared.server
     }
 
-    /// `host:port` of the server.
+    /// `host:port` of the server that connections are opened to now.
     #[must_use]
-    pub fn endpoint(&self) -> &str {
-        &self.shared.about.endpoint
+    pub fn endpoint(&self) -> String {
+        self.shared.connector.aim().endpoint.clone()
+    }
+
+    /// How connections are opened now.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.shared.connector.aim().target.clone()
     }
 
     /// The settings that the pool was opened with.

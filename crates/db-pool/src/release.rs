@@ -50,6 +50,9 @@ impl Held {
     pub(crate) fn new(mut physical: Pooled, place: Place, now: Instant, caller: Caller) -> Self {
         physical.checked_out();
         physical.watched.begin(now, caller);
+        if physical.is_severed() {
+            physical.session.abort();
+        }
         Self { session: Arc::clone(&physical.session), physical: Some(physical), place }
     }
 

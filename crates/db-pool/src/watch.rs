@@ -68,8 +68,14 @@ impl Register {
 
     /// Those that a caller has now.
     pub(crate) fn out(&self) -> Vec<Arc<Watched>> {
-        let watched: Vec<_> = self.all().iter().filter_map(Weak::upgrade).collect();
-        watched.into_iter().filter(|watched| watched.is_out()).collect()
+        let mut watched = self.open();
+        watched.retain(|watched| watched.is_out());
+        watched
+    }
+
+    /// Those that there are.
+    pub(crate) fn open(&self) -> Vec<Arc<Watched>> {
+        self.all().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Each checkout that has become longer than `limit`.

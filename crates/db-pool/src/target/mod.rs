@@ -201,6 +201,35 @@ impl Target {
         self
     }
 
+    /// The same at the servers of another target and by its way there, TLS included: the role, its credentials and the database
+    /// stay.
+    #[must_use]
+    pub fn at_servers_of(mut self, other: &Self) -> Self {
+        self.hosts.clone_from(&other.hosts);
+        self.tls = other.tls.clone();
+        self
+    }
+
+    /// The same with another wish for the role of the server.
+    #[must_use]
+    pub fn with_session(mut self, session: TargetSession) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Which of the servers is wanted.
+    #[must_use]
+    pub fn session(&self) -> TargetSession {
+        self.session
+    }
+
+    /// One target for each server.
+    #[must_use]
+    pub fn each_server(&self) -> Vec<Self> {
+        let one = |host: &Host| Self { hosts: vec![host.clone()], ..self.clone() };
+        self.hosts.iter().map(one).collect()
+    }
+
     /// How the way to the server is encrypted.
     #[must_use]
     pub fn tls(&self) -> &Tls {
