@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use db_core::{Acquire, Cause, Error, Kind, Log, Observer, Phase, Result, Signal};
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -109,7 +110,8 @@ impl<P: Acquire> Builder<P> {
         let shared = Arc::new(Shared::new(endpoints, settings, observer, assessor));
         let indexes = 0..shared.endpoints.len();
         let began = Instant::now();
-        let looks = join_all(indexes.clone().map(|index| first_look(&shared, index))).await;
+        let answered = watch::Sender::new(false);
+        let looks = join_all(indexes.clone().map(|index| first_look(&shared, index, &answered))).await;
         let mut silent = Vec::new();
         for (index, look) in looks.into_iter().enumerate() {
             match look {
@@ -283,8 +285,9 @@ impl<P: Acquire> Cluster<P> {
     }
 }
 
-/// A pool that was just made has to connect first.
-async fn first_look<P: Acquire>(shared: &Shared<P>, index: usize) -> Look {
+/// A pool that was just made has to connect first. A server that stays silent although another has answered is not waited for
+/// longer than it may be silent later.
+async fn first_look<P: Acquire>(shared: &Shared<P>, index: usize, answered: &watch::Sender<bool>) -> Look {
     let again = async {
         loop {
             match monitor::look(shared, index).await {
@@ -293,7 +296,19 @@ async fn first_look<P: Acquire>(shared: &Shared<P>, index: usize) -> Look {
             }
         }
     };
-    timeout(shared.settings.patience, again).await.unwrap_or(Look::Missed(None))
+    let others = async {
+        let mut answered = answered.subscribe();
+        answered.wait_for(|answered| *answered).await.map(drop).ok();
+        sleep(shared.settings.look_timeout * 2).await;
+    };
+    let said = tokio::select! {
+        said = timeout(shared.settings.patience, again) => said.unwrap_or(Look::Missed(None)),
+        () = others => Look::Missed(None),
+    };
+    if matches!(said, Look::Saw(_)) {
+        answered.send_replace(true);
+    }
+    said
 }
 
 fn nobody_answers<P: Acquire>(shared: &Shared<P>, silent: Vec<(usize, Option<Error>)>) -> Error {

@@ -85,20 +85,23 @@ impl<P: Acquire> Shared<P> {
             return None;
         }
         let now = Instant::now();
-        let mut left = None;
-        self.board.send_modify(|board| {
-            for Change { index, from, to } in changes {
-                board.standings[*index] = *to;
-                let came_back = matches!(from, Standing::Out(_)) && to.is_replica();
-                board.back_at[*index] = came_back.then_some(now);
-            }
-            let primary = board.standings.iter().position(|standing| *standing == Standing::Primary);
-            let last =
-                board.writer.filter(|last| board.standings[*last] == Standing::Out(Reason::Unreachable));
-            left = board.writer.filter(|last| primary.is_some_and(|primary| primary != *last));
-            board.writer = primary.or(last);
-        });
-        left
+        let mut board = self.board.borrow().clone();
+        for Change { index, from, to } in changes {
+            board.standings[*index] = *to;
+            let came_back = matches!(from, Standing::Out(_)) && to.is_replica();
+            board.back_at[*index] = came_back.then_some(now);
+        }
+        let before = board.writer;
+        let primary = board.standings.iter().position(|standing| *standing == Standing::Primary);
+        let last = before.filter(|last| board.standings[*last] == Standing::Out(Reason::Unreachable));
+        board.writer = primary.or(last);
+        let writer = board.writer;
+        if writer != before {
+            before.inspect(|before| self.endpoints[*before].pool.takes_writes(false));
+            writer.inspect(|writer| self.endpoints[*writer].pool.takes_writes(true));
+        }
+        self.board.send_replace(board);
+        before.filter(|before| primary.is_some_and(|primary| primary != *before))
     }
 
     /// Ends all connections to where nothing may be written any more, also those in use, and then tells of the changes.
