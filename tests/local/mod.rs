@@ -7,3 +7,4 @@ pub(crate) mod program;
 mod refusals;
 mod serve;
 mod standby;
+mod writing;

@@ -295,13 +295,13 @@ async fn a_single_statement_keeps_to_its_deadline() {
     let limit = Duration::from_secs(1);
     let in_time = async |sql: &str, expect| {
         let started = Instant::now();
-        let error = db.writes().within(limit).execute(sql, &[]).await.expect_err("too late");
+        let error = db.primary().within(limit).execute(sql, &[]).await.expect_err("too late");
         let took = started.elapsed();
         assert!(took <= limit.mul_f64(1.1), "{took:?}: {error}");
         assert_eq!(error.outcome(), expect, "{error}");
     };
     let rows_in_time = async {
-        let (started, view) = (Instant::now(), db.writes().within(limit));
+        let (started, view) = (Instant::now(), db.primary().within(limit));
         // Each is large enough to be sent at once, and comes in time.
         let slow = "SELECT repeat('x', 20000) FROM generate_series(1, 40) WHERE pg_sleep(0.2) IS NOT NULL";
         let mut rows = view.stream::<String>(slow, &[]).await.expect("begun");
@@ -332,6 +332,6 @@ async fn a_single_statement_keeps_to_its_deadline() {
     proxy.stall();
     in_time("INSERT INTO t VALUES (1)", Outcome::Unknown).await;
     proxy.heal();
-    let stream = db.writes().within(Duration::from_secs(20)).stream::<i32>("SELECT 7", &[]).await.map(drop);
+    let stream = db.primary().within(Duration::from_secs(20)).stream::<i32>("SELECT 7", &[]).await.map(drop);
     stream.expect("the way is open again");
 }

@@ -22,6 +22,10 @@ use crate::retrying::{Retrying, repeat};
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
+/// With several servers everything but [reads](Database::reads) goes to the one that takes writes, also after a failover, and
+/// its pool is the one that is meant by [`Database::stats`], [`Database::pause`], [`Database::resize`] and
+/// [`Database::rotate`].
+///
 /// It has the verbs of [`Query`](db_core::Query); each takes a connection for its one statement, which is run again when it
 /// is known to have had no effect and the configuration says so. [`Database::reads`] and
 /// [`Database::idempotent_writes`] are the same verbs for statements of which more may be run again.
@@ -38,7 +42,6 @@ pub(crate) struct Inner {
     pub(crate) retry: Retry,
     pub(crate) doubts: Doubts,
     pub(crate) monitor: Monitor,
-    pub(crate) target: Target,
     /// The way around a pooler, if there is one.
     pub(crate) migration_target: Option<Target>,
     pub(crate) origin: String,
@@ -97,7 +100,7 @@ impl Database {
     /// lag behind. To read what was written just now, ask for it: [`Reads::after`].
     #[must_use]
     pub fn reads(&self) -> Reads<'_> {
-        let read = self.inner.replicas.as_ref().map(|replicas| replicas.cluster.read());
+        let read = self.inner.replicas.as_ref().map(Replicas::read);
         Reads::new(self.retrying(Work::Read), self.inner.retry.work(Work::Read), read)
     }
 
@@ -124,10 +127,10 @@ impl Database {
         self.inner.retry.work(Work::Read).run(|| ConsistencyToken::ask(&self.inner.pool, validity)).await
     }
 
-    /// How the servers are, the primary first; empty without replicas.
+    /// How the servers are, those of `DATABASE_URL` first; empty if there is only one.
     #[must_use]
     pub fn servers(&self) -> Vec<EndpointStats> {
-        self.inner.replicas.as_ref().map(|replicas| replicas.cluster.stats()).unwrap_or_default()
+        self.inner.replicas.as_ref().map(Replicas::stats).unwrap_or_default()
     }
 
     /// The verbs for writes that may safely happen twice, such as one that sets a value by its key.
@@ -136,10 +139,11 @@ impl Database {
         self.retrying(Work::IdempotentWrite)
     }
 
-    /// The verbs of the database itself, for what may not happen twice; to give them a
-    /// [deadline](Retrying::within).
+    /// The verbs of the database itself, to give them a [deadline](Retrying::within): on the primary, for what may not happen
+    /// twice. Reads of which the primary is to be asked are retried further as
+    /// [`reads().preference(Preference::Primary)`](Reads::preference).
     #[must_use]
-    pub fn writes(&self) -> Retrying<'_> {
+    pub fn primary(&self) -> Retrying<'_> {
         self.retrying(Work::Write)
     }
 
@@ -261,10 +265,11 @@ impl Database {
         &self.inner.origin
     }
 
-    /// How to connect to it, for work that needs a connection outside the pool, such as migrations.
+    /// How to connect to it, for work that needs a connection outside the pool; to the primary of the moment where there are
+    /// several servers.
     #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.inner.target
+    pub fn target(&self) -> Target {
+        self.inner.pool.target()
     }
 
     /// A connection outside the pool, without its time limits, to `database` or to the configured one.
@@ -275,7 +280,7 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
-        connect_aside(&self.inner.target, purpose, database).await
+        connect_aside(self.target(), purpose, database).await
     }
 
     /// [`Database::connect_aside`] by the way for migrations (`DATABASE_MIGRATION_URL`), if there is one. A pooler on the
@@ -287,7 +292,7 @@ impl Database {
     /// # Cancel safety
     /// As [`Database::connect_aside`].
     pub async fn connect_directly(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
-        let target = self.inner.migration_target.as_ref().unwrap_or(&self.inner.target);
+        let target = self.inner.migration_target.clone().unwrap_or_else(|| self.target());
         connect_aside(target, purpose, database).await
     }
 
@@ -314,9 +319,9 @@ impl Database {
     }
 }
 
-async fn connect_aside(target: &Target, purpose: &str, database: Option<&str>) -> Result<Client> {
+async fn connect_aside(target: Target, purpose: &str, database: Option<&str>) -> Result<Client> {
     const LIMIT: Duration = Duration::from_secs(10);
-    let mut target = target.clone().with_application_name(format!("db {purpose}"));
+    let mut target = target.with_application_name(format!("db {purpose}"));
     if let Some(database) = database {
         target = target.with_database(database);
     }

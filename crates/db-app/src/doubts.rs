@@ -25,7 +25,14 @@ const CLEANED_EVERY: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct Doubts {
     /// Cleans the table, once it is known to be there.
     cleaning: OnceCell<AbortOnDropHandle<()>>,
-    sentinel: Mutex<Option<Arc<Client>>>,
+    sentinel: Mutex<Option<Sentinel>>,
+}
+
+/// A session that stays, and where.
+#[derive(Debug)]
+struct Sentinel {
+    endpoint: String,
+    client: Arc<Client>,
 }
 
 impl Doubts {
@@ -57,17 +64,20 @@ impl Doubts {
         deadline: Option<Instant>,
     ) -> Result<Arc<Client>> {
         let mut slot = self.sentinel.lock().await;
-        if let Some(sentinel) = slot.as_ref().filter(|sentinel| !sentinel.is_closed()) {
-            return Ok(Arc::clone(sentinel));
+        // On another server than the transaction it would know nothing.
+        let endpoint = database.pool().endpoint();
+        let stays = |sentinel: &&Sentinel| !sentinel.client.is_closed() && sentinel.endpoint == endpoint;
+        if let Some(sentinel) = slot.as_ref().filter(stays) {
+            return Ok(Arc::clone(&sentinel.client));
         }
         let connecting = database.connect_aside("sentinel", None);
         let connected = match deadline {
             Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_| late())?,
             None => connecting.await,
         };
-        let sentinel = Arc::new(connected?);
-        *slot = Some(Arc::clone(&sentinel));
-        Ok(sentinel)
+        let client = Arc::new(connected?);
+        *slot = Some(Sentinel { endpoint, client: Arc::clone(&client) });
+        Ok(client)
     }
 }
 

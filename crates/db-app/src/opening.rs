@@ -17,6 +17,7 @@ use crate::database::Inner;
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
 use crate::replicas::Replicas;
+use crate::resolve::patient;
 use crate::schema::SchemaProbe;
 use crate::watched::Watched;
 
@@ -70,8 +71,8 @@ impl Database {
         tracing::debug!(target: "db", %origin, "using PostgreSQL");
 
         let retry = Retry::new(config.retry).endpoint(target.endpoint()).observer(Arc::new(Log));
-        let pool = match Pool::open(target.clone(), config.pool).await {
-            Ok(pool) => pool,
+        let (replicas, pool) = match connect(&target, &config).await {
+            Ok(connected) => connected,
             Err(error) => {
                 if let Some(kept) = &kept {
                     // The reason to stop it matters more than how well that goes.
@@ -83,9 +84,8 @@ impl Database {
         let ServerInfo { version, time, database, user, .. } = pool.server();
         tracing::info!(target: "db", version, %time, database, user, "verified");
 
-        let watched = Arc::new(Watched::new("postgres", target.clone()));
+        let watched = Arc::new(Watched::new("postgres", &pool));
         let mut checks = vec![Check::new(Arc::clone(&watched)), pool_check(&pool)];
-        let replicas = Replicas::start(&pool, &target, &config.replicas).await?;
         checks.extend(replicas.as_ref().map(Replicas::check));
         if let Some(range) = config.migrations.schema_version {
             let schema = SchemaProbe::new(watched, config.migrations.settings.table.clone(), range);
@@ -102,7 +102,6 @@ impl Database {
             retry,
             doubts: Doubts::default(),
             monitor,
-            target,
             migration_target: config.migrations.target.map(|target| *target),
             origin,
             kept,
@@ -138,6 +137,19 @@ impl Database {
         }
         Ok(closed.and(others)?)
     }
+}
+
+/// Opens the pool for writes, with several servers at the one that takes them.
+async fn connect(target: &Target, config: &Config) -> db_core::Result<(Option<Replicas>, Pool)> {
+    // As long as a pool waits for its server.
+    let retry =
+        patient().begin_before(Instant::now() + config.pool.acquire_timeout).named("find the servers");
+    let replicas = retry.run(|| Replicas::start(target, &config.replicas)).await?;
+    let pool = match &replicas {
+        Some(replicas) => replicas.open_writer(&config.pool).await?,
+        None => Pool::open(target.clone(), config.pool.clone()).await?,
+    };
+    Ok((replicas, pool))
 }
 
 /// The pool is part of this process: paused, or full with callers waiting, is degraded, never down.

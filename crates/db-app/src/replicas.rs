@@ -1,10 +1,11 @@
-//! The servers of a database and its replicas, put together for routing: pools that open when they are needed, so that a replica
-//! that is down does not keep the service from starting.
+//! The servers of a database with replicas, put together for routing. Each has a pool for reads that opens when it is needed, so
+//! that a replica that is down does not keep the service from starting; one pool for writes turns to whichever is the primary.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_cluster::{Cluster, EndpointStats};
+use db_cluster::{Cluster, EndpointStats, Preference, Read};
 use db_core::{Acquire, Finding, Params, Result, RowStream};
 use db_health::{Check, FnProbe};
 use db_pool::{Conn, Pool, Settings, StillInUse, Target};
@@ -12,50 +13,102 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::config::ReplicaConfig;
+use crate::config::{Member, ReplicaConfig, members};
 
 /// A database with its replicas.
 pub(crate) struct Replicas {
-    pub(crate) cluster: Cluster<Server>,
-    /// Those that are not the database's own.
+    cluster: Cluster<Server>,
     pools: Vec<Server>,
+    writer: Arc<Writer>,
+    /// Where reads go unless their caller says so himself.
+    preference: Preference,
 }
 
-/// A pool of one server, opened with its first use.
-#[derive(Clone)]
-pub(crate) struct Server(Arc<Lazy>);
+/// The pool for writes, and where it goes.
+struct Writer {
+    /// How each server is written to.
+    targets: Vec<Target>,
+    /// The number of the primary, or [`NOBODY`].
+    at: AtomicUsize,
+    /// Set once, after the primary was found.
+    pool: OnceLock<Pool>,
+    /// Held while the pool is turned.
+    turning: Mutex<()>,
+}
 
-struct Lazy {
+const NOBODY: usize = usize::MAX;
+
+/// The pools of one server.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Pools>);
+
+struct Pools {
+    number: usize,
     target: Target,
     settings: Settings,
-    pool: OnceCell<Pool>,
+    /// For reads while it is a replica; opened with its first use.
+    reads: OnceCell<Pool>,
+    /// Takes its place while it is the primary; a server that is only looked at has none.
+    writer: Option<Arc<Writer>>,
 }
 
 impl Replicas {
-    /// Looks at all servers. The pool of the primary, which is open, answers at least.
-    pub(crate) async fn start(
-        primary: &Pool,
-        target: &Target,
-        config: &ReplicaConfig,
-    ) -> Result<Option<Self>> {
-        if config.targets.is_empty() {
+    /// Looks at all servers; `None` if there is only one.
+    pub(crate) async fn start(given: &Target, config: &ReplicaConfig) -> Result<Option<Self>> {
+        let members = members(given, &config.targets);
+        if members.len() < 2 {
             return Ok(None);
         }
+        let writer = Arc::new(Writer {
+            targets: members.iter().map(|member| member.write.clone()).collect(),
+            at: AtomicUsize::new(NOBODY),
+            pool: OnceLock::new(),
+            turning: Mutex::default(),
+        });
         let (mut builder, mut pools) = (Cluster::builder(), Vec::new());
-        let own = Server::open(primary, target);
-        for target in std::iter::once(target).chain(&config.targets) {
-            let server =
-                if pools.is_empty() { own.clone() } else { Server::new(target, config.pool.clone()) };
-            let looks = Server::for_looks(target, &config.pool);
-            builder = builder.endpoint_watched_over(target.endpoint(), server.clone(), looks.clone());
+        for (number, Member { read, .. }) in members.into_iter().enumerate() {
+            let name = read.endpoint();
+            let looks = Server::for_looks(number, &read, &config.pool);
+            let server = Server::new(number, read, config.pool.clone(), Some(Arc::clone(&writer)));
+            builder = builder.endpoint_watched_over(name, server.clone(), looks.clone());
             pools.extend([server, looks]);
         }
-        // The first is the database's own, who closes it himself.
-        pools.remove(0);
         let mut settings = db_cluster::Settings::default();
         settings.max_lag = config.max_lag;
         settings.token_validity = config.token_validity();
-        Ok(Some(Self { cluster: builder.settings(settings).start().await?, pools }))
+        let cluster = builder.settings(settings).start().await?;
+        let preference = if config.targets.is_empty() { Preference::Primary } else { Preference::default() };
+        Ok(Some(Self { cluster, pools, writer, preference }))
+    }
+
+    /// Opens the pool for writes at the primary. While there is none, what is wrong is said by the first server.
+    ///
+    /// # Errors
+    /// As [`Pool::open`].
+    pub(crate) async fn open_writer(&self, settings: &Settings) -> Result<Pool> {
+        let writer = &self.writer;
+        loop {
+            let at = writer.at.load(Ordering::Acquire);
+            let target = writer.targets.get(at).unwrap_or(&writer.targets[0]);
+            match Pool::open(target.clone(), settings.clone()).await {
+                Ok(pool) => {
+                    let pool = writer.pool.get_or_init(|| pool);
+                    // It may have been another one's turn meanwhile.
+                    writer.turn();
+                    return Ok(pool.clone());
+                }
+                Err(error) if writer.at.load(Ordering::Acquire) == at => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn read(&self) -> Read<'_, Server> {
+        self.cluster.read().preference(self.preference)
+    }
+
+    pub(crate) fn stats(&self) -> Vec<EndpointStats> {
+        self.cluster.stats()
     }
 
     /// How the servers are. One that is out of use is degraded: the others serve.
@@ -73,42 +126,67 @@ impl Replicas {
         Check::new(FnProbe::new("replicas", look)).non_critical().internal()
     }
 
+    /// Closes the pools for reads; the one for writes is the database's own.
     pub(crate) async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
         let closed = join_all(self.pools.iter().map(|server| server.close(limit))).await;
         closed.into_iter().collect()
     }
 }
 
+impl Writer {
+    /// Turns the pool to the primary of the moment.
+    fn turn(&self) {
+        // Two who turn it do so one after the other, and each to what is right by then.
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = self.targets.get(self.at.load(Ordering::Acquire));
+        if let (Some(pool), Some(target)) = (self.pool.get(), target) {
+            pool.turn_to(target.clone());
+        }
+    }
+
+    /// The pool, if it goes to this server.
+    fn pool_of(&self, number: usize) -> Option<&Pool> {
+        self.pool.get().filter(|_| self.at.load(Ordering::Acquire) == number)
+    }
+}
+
 impl Server {
-    fn new(target: &Target, settings: Settings) -> Self {
-        Self(Arc::new(Lazy { target: target.clone(), settings, pool: OnceCell::new() }))
+    fn new(number: usize, target: Target, settings: Settings, writer: Option<Arc<Writer>>) -> Self {
+        Self(Arc::new(Pools { number, target, settings, reads: OnceCell::new(), writer }))
     }
 
-    fn open(pool: &Pool, target: &Target) -> Self {
-        let pool_cell = OnceCell::new_with(Some(pool.clone()));
-        let settings = pool.settings().clone();
-        Self(Arc::new(Lazy { target: target.clone(), settings, pool: pool_cell }))
-    }
-
-    fn for_looks(target: &Target, settings: &Settings) -> Self {
+    fn for_looks(number: usize, target: &Target, settings: &Settings) -> Self {
         let mut settings = settings.clone();
         (settings.name, settings.min, settings.max) = ("look".to_owned(), 0, 1);
-        Self::new(&target.clone().with_application_name("db look"), settings)
+        Self::new(number, target.clone().with_application_name("db look"), settings, None)
+    }
+
+    /// The pool for writes, while this is the primary.
+    fn writer(&self) -> Option<&Pool> {
+        self.0.writer.as_ref()?.pool_of(self.0.number)
     }
 
     async fn pool(&self) -> Result<&Pool> {
-        let Lazy { target, settings, pool } = &*self.0;
+        if let Some(writer) = self.writer() {
+            return Ok(writer);
+        }
+        let Pools { target, settings, reads, .. } = &*self.0;
         let open = || {
             let mut settings = settings.clone();
             // Whoever routes tries again, or elsewhere.
             settings.connect_retry.max_retries = 0;
             Pool::open(target.clone(), settings)
         };
-        pool.get_or_try_init(open).await
+        reads.get_or_try_init(open).await
+    }
+
+    /// Those that are open.
+    fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.0.reads.get().into_iter().chain(self.writer())
     }
 
     async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
-        match self.0.pool.get() {
+        match self.0.reads.get() {
             Some(pool) => pool.close(limit).await,
             None => Ok(()),
         }
@@ -127,14 +205,18 @@ impl Acquire for Server {
     }
 
     fn rotate(&self) {
-        if let Some(pool) = self.0.pool.get() {
-            pool.rotate();
+        self.pools().for_each(Pool::rotate);
+    }
+
+    fn takes_writes(&self, from_now_on: bool) {
+        if let Some(writer) = &self.0.writer {
+            let at = if from_now_on { self.0.number } else { NOBODY };
+            writer.at.store(at, Ordering::Release);
+            writer.turn();
         }
     }
 
     fn sever(&self) {
-        if let Some(pool) = self.0.pool.get() {
-            pool.sever();
-        }
+        self.pools().for_each(Pool::sever);
     }
 }

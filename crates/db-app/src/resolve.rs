@@ -41,7 +41,7 @@ impl Database {
 
     /// Asks until there is an answer, or no time.
     async fn ask(&self, marker: &Marker, deadline: Instant) -> Result<Resolution> {
-        let retry = patiently(deadline);
+        let retry = patient().until(deadline).named("resolve a COMMIT");
         let asked = retry.run(|| async {
             let conn = self.pool().acquire_until(deadline).await?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -61,7 +61,7 @@ impl Database {
     }
 
     async fn ask_xid(&self, xid: &Xid, sentinel: &Client, deadline: Instant) -> Result<Resolution> {
-        let retry = patiently(deadline);
+        let retry = patient().until(deadline).named("resolve a COMMIT");
         let asked = retry.run(|| async {
             let conn = self.pool().acquire_until(deadline).await?;
             settled(xid.resolve(&conn, sentinel).await?)
@@ -142,12 +142,12 @@ impl Witness {
 }
 
 /// Asking changes nothing that was not decided, so it may be done often; at the pace at which servers come back.
-fn patiently(deadline: Instant) -> Retry {
+pub(crate) fn patient() -> Retry {
     let mut policy = Policy::default();
     (policy.max_retries, policy.max_serialization_retries) = (u32::MAX, u32::MAX);
     (policy.initial_delay, policy.max_delay) = (Duration::from_millis(20), Duration::from_millis(500));
     policy.jitter = Jitter::Equal;
-    Retry::new(policy).idempotent_write().until(deadline).named("resolve a COMMIT")
+    Retry::new(policy).idempotent_write()
 }
 
 /// A transaction that still runs is asked for again.

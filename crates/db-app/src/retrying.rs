@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use crate::transact::FOR_EVER;
 
 /// A database whose single statements are run again as far as is safe for what they do: see
-/// [`Database::writes`](crate::Database::writes) and [`Database::idempotent_writes`](crate::Database::idempotent_writes).
+/// [`Database::primary`](crate::Database::primary) and [`Database::idempotent_writes`](crate::Database::idempotent_writes).
 ///
 /// A stream is begun again when it could not begin, and never when one of its rows fails. What may be more than one
 /// transaction is run once: [`batch`](Executor::batch), `CALL`, `DO`, `VACUUM`, `CLUSTER`, `REINDEX`, and whatever runs

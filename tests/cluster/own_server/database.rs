@@ -38,7 +38,7 @@ async fn reads_go_to_replicas_and_see_what_their_token_says() {
         "node-0",
         "of which nothing is known"
     );
-    assert_eq!(db.writes().one::<String>(NAME, &[]).await.expect("a write"), "node-0");
+    assert_eq!(db.primary().one::<String>(NAME, &[]).await.expect("a write"), "node-0");
     let primary = db.reads().preference(Preference::Primary).within(IDLE);
     assert_eq!(primary.one::<String>(NAME, &[]).await.expect("a read"), "node-0");
 

@@ -31,6 +31,7 @@ pub use password::password_from_environment;
 pub use postgres::Postgres;
 pub use preset::Preset;
 pub use replicas::ReplicaConfig;
+pub(crate) use replicas::{Member, members};
 pub use variables::{VARIABLES, Variable};
 
 /// Everything that can be configured. Change a field after loading to override every other source.

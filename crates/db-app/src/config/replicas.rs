@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db_pool::{Settings, Target};
+use db_pool::{Settings, Target, TargetSession};
 
 use super::layers::Raw;
 use super::postgres::hidden;
@@ -19,6 +19,36 @@ pub struct ReplicaConfig {
     pub pool: Settings,
     /// One that is further behind takes no reads.
     pub max_lag: Duration,
+}
+
+/// A server of which there are several.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// How it is written to while it is the primary: as whoever `DATABASE_URL` names.
+    pub(crate) write: Target,
+    /// How it is read from.
+    pub(crate) read: Target,
+}
+
+/// All servers: those of `DATABASE_URL`, then the replicas that it does not name. Several servers in it are told apart only if it
+/// asks for the one that takes writes; otherwise any of them is as good, and they count as one.
+pub(crate) fn members(given: &Target, replicas: &[Target]) -> Vec<Member> {
+    let asks = matches!(given.session(), TargetSession::Primary | TargetSession::ReadWrite);
+    let given_servers = if asks { given.each_server() } else { vec![given.clone()] };
+    let is_at = |target: &Target| {
+        let endpoint = target.endpoint();
+        move |other: &Target| other.endpoint() == endpoint
+    };
+    let member = |write: Target, read: &Target| Member {
+        write: write.with_session(TargetSession::Primary),
+        read: read.clone().with_session(TargetSession::Any),
+    };
+    let named = given_servers.iter().map(|server| {
+        let read = replicas.iter().find(|replica| is_at(server)(replica));
+        member(server.clone(), read.unwrap_or(server))
+    });
+    let others = replicas.iter().filter(|replica| !given_servers.iter().any(is_at(replica)));
+    named.chain(others.map(|replica| member(given.clone().at_servers_of(replica), replica))).collect()
 }
 
 impl ReplicaConfig {
@@ -69,23 +99,17 @@ impl Reader<'_> {
             }
             let url = Raw { value: one, ..urls.clone() };
             let Some(target) = self.target_beside(environment, &url, given) else { continue };
-            let endpoint = target.endpoint();
-            let is_known = |known: &Target| known.endpoint() == endpoint;
-            if endpoint.contains(',') {
-                let line = format!(
-                    "{name}={} ({}): several servers in one URL: expected {}",
-                    target.masked(),
-                    urls.source,
-                    variable(name).accepts
-                );
-                self.errors.push(line);
-            } else if found.iter().any(is_known) {
-                self.errors.push(format!("{name} ({}): {endpoint} is named twice", urls.source));
-            } else if given.is_some_and(is_known) {
-                self.errors
-                    .push(format!("{name} ({}): {endpoint} is the server of DATABASE_URL", urls.source));
-            } else {
-                found.push(target);
+            for target in target.each_server() {
+                let endpoint = target.endpoint();
+                let is_known = |known: &Target| known.endpoint() == endpoint;
+                if found.iter().any(is_known) {
+                    self.errors.push(format!("{name} ({}): {endpoint} is named twice", urls.source));
+                } else if given.is_some_and(is_known) {
+                    self.errors
+                        .push(format!("{name} ({}): {endpoint} is the server of DATABASE_URL", urls.source));
+                } else {
+                    found.push(target);
+                }
             }
         }
         let shown = urls.as_ref().map(|urls| match &*found {
@@ -125,6 +149,34 @@ mod tests {
         assert_eq!(shown(&config, "DB_REPLICA_POOL_MAX"), (Some("50"), Source::Preset));
     }
 
+    /// D12: each server once, written to as the one of `DATABASE_URL`, read from as its own URL says.
+    #[test]
+    fn each_server_is_a_member_once() {
+        let check = |url: &str, replicas: &str, expect: &[(&str, &str)]| {
+            let config = load(&[("DATABASE_URL", url), ("DATABASE_REPLICA_URL", replicas)]);
+            let super::super::Postgres::Given(given) = &config.postgres else { panic!("a server") };
+            let said =
+                |target: &Target| format!("{}@{}", target.user().unwrap_or_default(), target.endpoint());
+            let found: Vec<_> = members(given, &config.replicas.targets)
+                .iter()
+                .map(|member| (said(&member.write), said(&member.read)))
+                .collect();
+            let found: Vec<_> = found.iter().map(|(write, read)| (write.as_str(), read.as_str())).collect();
+            assert_eq!(found, expect, "{url} {replicas}");
+        };
+        let one = ("a@one:5432", "a@one:5432");
+        check("postgres://a@one/d", "", &[one]);
+        check("postgres://a@one/d", "postgres://b@two/d", &[one, ("a@two:5432", "b@two:5432")]);
+        let all = "postgres://a@one,two/d?target_session_attrs=read-write";
+        check(all, "", &[one, ("a@two:5432", "a@two:5432")]);
+        check(
+            all,
+            "postgres://b@two,three/d",
+            &[one, ("a@two:5432", "b@two:5432"), ("a@three:5432", "b@three:5432")],
+        );
+        check("postgres://a@one,two/d", "", &[("a@one:5432,two:5432", "a@one:5432,two:5432")]);
+    }
+
     #[test]
     fn replicas_that_cannot_be_used_are_said() {
         let check = |urls: &str, expect: &str| {
@@ -133,7 +185,7 @@ mod tests {
             assert!(!text.contains("secret"), "{text}");
         };
         check("postgres://app:secret@two:port/d", "DATABASE_REPLICA_URL=postgres://*** (environment): ");
-        check("postgres://app:secret@two,three/d", "several servers in one URL");
+        check("postgres://app:secret@two,three,two/d", "two:5432 is named twice");
         check("postgres://a:secret@two/d postgres://b:secret@two/d", "two:5432 is named twice");
         check("postgres://a:secret@one/d", "one:5432 is the server of DATABASE_URL");
         let config = load(&[("DATABASE_REPLICA_URL", "postgres://a:secret@two/d")]);

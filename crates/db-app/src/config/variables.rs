@@ -47,7 +47,7 @@ pub const VARIABLES: &[Variable] = &[
         ..var(
             "DATABASE_REPLICA_URL",
             "replicas for reads, one or several",
-            "URLs separated by white space, each of one server: postgres://user:password@host:5432/database",
+            "URLs separated by white space: postgres://user:password@host:5432/database",
         )
     },
     var("DB_REPLICA_POOL_MAX", "most connections to each replica", COUNT),

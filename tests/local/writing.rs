@@ -1,0 +1,185 @@
+//! Writes of the whole layer, as a service has it, while its primary fails: they go to whichever server takes writes by now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_app::config::Layers;
+use db_app::{Config, Database, Resolver, TxOptions};
+use db_core::{Executor as _, Kind, Query as _};
+use db_pool::Heard;
+use db_testkit::TestCluster;
+use tokio::time::Instant;
+
+use crate::support::{backend, client, eventually};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const NAME: &str = "SELECT current_setting('cluster_name')";
+const WRITE: &str = "INSERT INTO numbers SELECT 1 RETURNING current_setting('cluster_name')";
+
+async fn servers(replicas: usize) -> TestCluster {
+    let servers = TestCluster::start(&backend(), replicas).await.expect("servers");
+    let table = "CREATE TABLE numbers (n int)";
+    client(servers.node(0).url()).await.batch_execute(table).await.expect("a table");
+    servers
+}
+
+async fn open(urls: &[(&str, &str)]) -> Database {
+    let layers = Layers::default().with_environment("DB_HEALTH_INTERVAL_MS", "100");
+    let named = |layers: Layers, (name, url): &(&str, &str)| layers.with_environment(name, url);
+    let layers = urls.iter().fold(layers, named);
+    Database::open(Config::load(&layers).expect("a configuration")).await.expect("a database")
+}
+
+/// The database of a service whose primary is node 0 at first.
+async fn open_all(servers: &TestCluster) -> Database {
+    let replicas: Vec<_> = servers.nodes()[1..].iter().map(|node| node.url()).collect();
+    open(&[("DATABASE_URL", servers.node(0).url()), ("DATABASE_REPLICA_URL", &replicas.join(" "))]).await
+}
+
+async fn rows(servers: &TestCluster, node: usize) -> i64 {
+    let client = client(servers.node(node).url()).await;
+    client.query_one("SELECT count(*) FROM numbers", &[]).await.expect("a count").get(0)
+}
+
+/// Writes until one is acknowledged, and says where.
+async fn writes(db: &Database) -> String {
+    db.primary().within(LIMIT).one(WRITE, &[]).await.expect("a write")
+}
+
+/// A6, D2: after a failover everything that writes goes to the new primary, and what belongs to the database follows.
+#[tokio::test]
+async fn everything_that_writes_follows_the_primary() {
+    let mut servers = servers(2).await;
+    let db = open_all(&servers).await;
+    assert_eq!(writes(&db).await, "node-0");
+    let mut listener = db.listen(&["jobs"]).await.expect("a listener");
+    let xid = TxOptions::new().deadline(LIMIT).retry().resolver(Resolver::Xid);
+    let marker = TxOptions::new().deadline(LIMIT).retry().resolver(Resolver::Marker);
+    for options in [&xid, &marker] {
+        db.tx_with(options, async |tx| tx.execute(WRITE, &[]).await).await.expect("a transaction");
+    }
+    let max = db.stats().max;
+
+    servers.halt_at_once(0).await.expect("killed");
+    eventually("it is not ready", async || !db.is_healthy()).await;
+    servers.promote(1).await.expect("promoted");
+    assert_eq!(writes(&db).await, "node-1");
+    for options in [&xid, &marker] {
+        let name = async |tx: &mut db_app::Tx<'_>| tx.one::<String>(WRITE, &[]).await;
+        assert_eq!(db.tx_with(options, name).await.expect("a transaction"), "node-1");
+    }
+    let conn = db.acquire().await.expect("a connection");
+    assert_eq!(conn.one::<String>(NAME, &[]).await.expect("a name"), "node-1");
+    drop(conn);
+    assert_eq!(db.tx(async |tx| tx.one::<String>(WRITE, &[]).await).await.expect("a name"), "node-1");
+    let aside = db.connect_aside("test", None).await.expect("a connection");
+    assert_eq!(aside.query_one(NAME, &[]).await.expect("a row").get::<_, String>(0), "node-1");
+    assert_eq!(db.stats().max, max, "the new primary takes as many connections as the old one");
+
+    assert_eq!(listener.next().await, Some(Heard::Gap));
+    db.execute("SELECT pg_notify('jobs', 'one')", &[]).await.expect("notified");
+    assert!(matches!(listener.next().await, Some(Heard::Notification(heard)) if heard.payload == "one"));
+    eventually("it is ready", async || db.is_healthy()).await;
+
+    servers.follow(2, 1).await.expect("follows");
+    let token = db.write_token().await.expect("a token");
+    let read = db.reads().after(token).within(LIMIT);
+    assert_eq!(read.one::<i64>("SELECT count(*) FROM numbers", &[]).await.expect("a read"), 7);
+    eventually("reads go to a replica", async || {
+        db.reads().one::<String>(NAME, &[]).await.expect("a read") == "node-2"
+    })
+    .await;
+    db.close(LIMIT).await.expect("closed");
+    servers.stop().await.expect("stopped");
+}
+
+/// D2: a primary that is only silent holds nobody up once another one took its place, and gets nothing when it is back.
+#[tokio::test]
+async fn a_silent_primary_is_left_for_good() {
+    let mut servers = servers(1).await;
+    let db = Arc::new(open_all(&servers).await);
+    let held = db.acquire().await.expect("a connection");
+    held.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("a transaction");
+    servers.freeze(0).await.expect("frozen");
+    let waiting = tokio::spawn({
+        let db = Arc::clone(&db);
+        async move { writes(&db).await }
+    });
+    servers.promote(1).await.expect("promoted");
+    assert_eq!(waiting.await.expect("no panic"), "node-1", "who waited is served");
+    assert_eq!(held.batch("COMMIT").await.expect_err("severed").kind(), Kind::Connection);
+    drop(held);
+    servers.thaw(0).await.expect("back");
+    let out = async || db.servers().iter().any(|server| server.standing.reason() == Some("old_timeline"));
+    eventually("it is fenced", out).await;
+    for _ in 0..20 {
+        assert_eq!(writes(&db).await, "node-1");
+    }
+    assert_eq!(rows(&servers, 0).await, 0, "nothing reached the old one");
+    db.close(LIMIT).await.expect("closed");
+    servers.stop().await.expect("stopped");
+}
+
+/// A6, D12: a service that starts after a failover finds the primary, whatever its variables call it.
+#[tokio::test]
+async fn a_service_starts_on_the_primary_of_the_moment() {
+    let mut servers = servers(1).await;
+    servers.halt_at_once(0).await.expect("killed");
+    servers.promote(1).await.expect("promoted");
+    let db = open_all(&servers).await;
+    assert_eq!(writes(&db).await, "node-1");
+    assert!(db.is_healthy());
+    servers.follow(0, 1).await.expect("follows");
+    eventually("reads go to the old primary", async || {
+        db.reads().one::<String>(NAME, &[]).await.expect("a read") == "node-0"
+    })
+    .await;
+    db.close(LIMIT).await.expect("closed");
+    servers.stop().await.expect("stopped");
+}
+
+/// D2, D12: one URL that names all servers is enough for writes. Reads stay on the primary until replicas are named.
+#[tokio::test]
+async fn one_url_names_all_servers() {
+    let mut servers = servers(1).await;
+    let hosts: Vec<_> = servers.nodes().iter().map(|node| host(node.url())).collect();
+    let user = servers.node(0).url().split('@').next().expect("a URL").to_owned();
+    let all = format!("{user}@{}/postgres", hosts.join(","));
+    let primary = format!("{all}?target_session_attrs=primary");
+    let db = open(&[("DATABASE_URL", &primary)]).await;
+    let both = open(&[("DATABASE_URL", &primary), ("DATABASE_REPLICA_URL", &all)]).await;
+    for _ in 0..20 {
+        assert_eq!(db.reads().one::<String>(NAME, &[]).await.expect("a read"), "node-0");
+        assert_eq!(both.reads().one::<String>(NAME, &[]).await.expect("a read"), "node-1");
+    }
+    servers.halt_at_once(0).await.expect("killed");
+    servers.promote(1).await.expect("promoted");
+    for db in [db, both] {
+        assert_eq!(writes(&db).await, "node-1");
+        assert_eq!(db.reads().one::<String>(NAME, &[]).await.expect("a read"), "node-1");
+        db.close(LIMIT).await.expect("closed");
+    }
+    servers.stop().await.expect("stopped");
+}
+
+fn host(url: &str) -> String {
+    let host = url.split('@').nth(1).expect("a host");
+    host.split('/').next().expect("a host").to_owned()
+}
+
+/// What is wrong with the servers is said at the start, by the first one if there is no primary.
+#[tokio::test]
+async fn without_a_primary_it_does_not_start() {
+    let mut servers = servers(1).await;
+    servers.halt(0).await.expect("halted");
+    let layers = Layers::default()
+        .with_environment("DATABASE_URL", servers.node(0).url())
+        .with_environment("DATABASE_REPLICA_URL", servers.node(1).url());
+    let config = Config::load(&layers).expect("a configuration");
+    let began = Instant::now();
+    let error = Database::open(config).await.expect_err("no primary");
+    let text = error.to_string();
+    assert!(text.contains(&host(servers.node(0).url())), "{text}");
+    assert!(began.elapsed() < LIMIT);
+    servers.stop().await.expect("stopped");
+}
