@@ -7,4 +7,3 @@ pub(crate) mod program;
 mod refusals;
 mod serve;
 mod standby;
-mod writing;

@@ -1,5 +1,6 @@
 //! What holds on local binaries and on containers alike.
 
+pub(crate) mod accounts;
 mod database;
 mod failover;
 mod faults;
@@ -7,3 +8,4 @@ mod kit;
 mod reading;
 mod refusing;
 mod tokens;
+mod writing;

@@ -99,6 +99,16 @@ impl Load {
         load
     }
 
+    /// What the workers write to.
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.db
+    }
+
+    /// After a failover the books are on another server.
+    pub(crate) fn is_judged_at(&mut self, server: &str) {
+        server.clone_into(&mut self.server);
+    }
+
     /// How many writes were acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)

@@ -10,18 +10,12 @@ use db_pool::Heard;
 use db_testkit::TestCluster;
 use tokio::time::Instant;
 
-use crate::support::{backend, client, eventually};
+use crate::cluster::scene::{NAME, servers};
+use crate::support::{client, eventually};
 
 const LIMIT: Duration = Duration::from_secs(20);
-const NAME: &str = "SELECT current_setting('cluster_name')";
-const WRITE: &str = "INSERT INTO numbers SELECT 1 RETURNING current_setting('cluster_name')";
-
-async fn servers(replicas: usize) -> TestCluster {
-    let servers = TestCluster::start(&backend(), replicas).await.expect("servers");
-    let table = "CREATE TABLE numbers (n int)";
-    client(servers.node(0).url()).await.batch_execute(table).await.expect("a table");
-    servers
-}
+const WRITE: &str = "INSERT INTO numbers SELECT coalesce(max(number), 0) + 1 FROM numbers
+    RETURNING current_setting('cluster_name')";
 
 async fn open(urls: &[(&str, &str)]) -> Database {
     let layers = Layers::default().with_environment("DB_HEALTH_INTERVAL_MS", "100");
@@ -144,8 +138,8 @@ async fn one_url_names_all_servers() {
     let mut servers = servers(1).await;
     let hosts: Vec<_> = servers.nodes().iter().map(|node| host(node.url())).collect();
     let user = servers.node(0).url().split('@').next().expect("a URL").to_owned();
-    let all = format!("{user}@{}/postgres", hosts.join(","));
-    let primary = format!("{all}?target_session_attrs=primary");
+    let all = format!("{user}@{}/postgres?sslmode=disable", hosts.join(","));
+    let primary = format!("{all}&target_session_attrs=primary");
     let db = open(&[("DATABASE_URL", &primary)]).await;
     let both = open(&[("DATABASE_URL", &primary), ("DATABASE_REPLICA_URL", &all)]).await;
     for _ in 0..20 {
