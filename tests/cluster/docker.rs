@@ -9,9 +9,11 @@ use db_cluster::{Reason, Standing};
 use db_testkit::TestCluster;
 use tokio::time::timeout;
 
+use super::own_server::accounts::Bank;
 use super::readers::{Load, flows_on};
 use super::scene::Scene;
 use super::writers::Writers;
+use crate::retry::ledger::alone;
 use crate::support::{backend, client, eventually};
 
 /// How long something is watched that must not happen.
@@ -106,6 +108,25 @@ async fn the_primary_is_partitioned_and_a_replica_promoted() {
     writers.flow().await;
     writers.end("primary partitioned, asynchronous replication", 2, scene.servers.node(1).url()).await;
     scene.stop().await;
+}
+
+/// D2: with the ledger: nobody reaches the primary any more, which lives and does not know; later it comes back.
+#[tokio::test]
+async fn the_primary_is_partitioned_under_transfers() {
+    let _alone = alone().await;
+    let mut bank = Bank::open("primary partitioned, synchronous", true).await;
+    bank.servers.partition(0).await.expect("cut off");
+    bank.until_out(0, "unreachable").await;
+    bank.promote(1).await;
+    bank.servers.follow(2, 1).await.expect("follows");
+    bank.goes_on().await;
+    bank.servers.heal(0).await.expect("healed");
+    bank.until_out(0, "old_timeline").await;
+    bank.goes_on().await;
+    bank.servers.follow(0, 1).await.expect("follows");
+    bank.until_replica(0).await;
+    bank.goes_on().await;
+    bank.close(1).await.must_hold();
 }
 
 /// Also those that stand still, are cut off or halted, and also when it is a panic that drops them.
