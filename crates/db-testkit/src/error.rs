@@ -18,6 +18,9 @@ pub enum Error {
     /// A container did not start or stop.
     #[error("docker: {0}")]
     Docker(String),
+    /// Patroni is not installed, or did not do what was asked of it.
+    #[error("patroni: {0}")]
+    Patroni(String),
     /// A server that belongs to somebody else is not stopped by a test.
     #[error("a given server cannot be stopped and started by a test")]
     Given,

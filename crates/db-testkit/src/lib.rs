@@ -32,6 +32,7 @@
 //! - A [`TestCluster`] is a primary with streaming replicas, each a server of its own. They can be killed, frozen, promoted,
 //!   delayed, made to follow one another, and waited for; an old primary comes back as what it was. In containers each can be
 //!   cut off from all others.
+//! - [`Patroni`] is a cluster that decides for itself who is primary. It needs `patroni` and `etcd` on this machine.
 //!
 //! # Features
 //! | feature | default | adds |
@@ -42,6 +43,7 @@ mod backend;
 mod cluster;
 mod database;
 mod error;
+mod patroni;
 mod processes;
 mod proxy;
 mod server;
@@ -53,5 +55,6 @@ pub use backend::Backend;
 pub use cluster::{Node, TestCluster};
 pub use database::TestDatabase;
 pub use error::Error;
+pub use patroni::{Member, Patroni, Replication};
 pub use proxy::{Counts, Direction, End, Fault, Injected, Proxy, Refusal};
 pub use server::TestServer;

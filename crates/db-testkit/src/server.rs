@@ -274,15 +274,17 @@ impl fmt::Debug for TestServer {
 }
 
 /// What the folders of servers are called.
-const PREFIX: &str = "db-test-";
+pub(crate) const PREFIX: &str = "db-test-";
 
 /// Removes the folders of processes that were killed before they could. A folder in use has its lock held; one that was
 /// used a moment ago may still have a server on its way out.
-fn remove_left_overs() {
+pub(crate) fn remove_left_overs() {
     let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-        let Ok(lock) = File::open(path.join("postgres/lock")) else { continue };
+        // That of one server, or of several.
+        let locks = ["postgres/lock", "lock"].map(|name| path.join(name));
+        let Some(lock) = locks.iter().find_map(|lock| File::open(lock).ok()) else { continue };
         let age = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
         if is_ours && age.is_some_and(|age| age > Duration::from_secs(60)) && lock.try_lock().is_ok() {
             std::fs::remove_dir_all(&path).ok();

@@ -2,7 +2,7 @@
 //! who is primary, and nothing decides who shall be.
 
 mod node;
-mod questions;
+pub(crate) mod questions;
 
 use std::mem;
 use std::time::Duration;
@@ -272,12 +272,8 @@ impl TestCluster {
     /// Cancel safe.
     pub async fn caught_up(&self, node: usize, leader: usize) -> Result<(), Error> {
         let (node, leader) = (&self.nodes[node], &self.nodes[leader]);
-        let position = "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-            ELSE pg_current_wal_lsn() END)::text";
-        let position: String = ask(leader.url(), position, PATIENCE).await?;
-        let question = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{position}'::pg_lsn, false)");
         let what = format!("{} has replayed what {} has written", node.name, leader.name);
-        comes_true(node.url(), &what, &question, PATIENCE).await
+        questions::caught_up(node.url(), leader.url(), &what).await
     }
 
     async fn local(search: &Search, replicas: usize) -> Result<Self, Error> {

@@ -10,16 +10,16 @@ use crate::Error;
 use crate::database::{connect, execute};
 
 /// How long a server may take to come to a state: the machine may be busy with other tests.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long one answer may take. A frozen server takes a connection and never answers.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 
 /// How often a condition is looked at that nothing reports.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Asks for one value.
-pub(super) async fn ask<T: FromSqlOwned>(url: &str, question: &str, patience: Duration) -> Result<T, Error> {
+pub(crate) async fn ask<T: FromSqlOwned>(url: &str, question: &str, patience: Duration) -> Result<T, Error> {
     let asked = async {
         let (client, _driver) = connect(url).await?;
         Ok(client.query_one(question, &[]).await?.try_get(0)?)
@@ -29,7 +29,7 @@ pub(super) async fn ask<T: FromSqlOwned>(url: &str, question: &str, patience: Du
 }
 
 /// Waits until the answer is true.
-pub(super) async fn comes_true(
+pub(crate) async fn comes_true(
     url: &str,
     what: &str,
     question: &str,
@@ -50,8 +50,17 @@ pub(super) async fn comes_true(
     }
 }
 
+/// Waits until a server has replayed what its leader has written by now.
+pub(crate) async fn caught_up(url: &str, leader: &str, what: &str) -> Result<(), Error> {
+    let position = "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+        ELSE pg_current_wal_lsn() END)::text";
+    let position: String = ask(leader, position, PATIENCE).await?;
+    let question = format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{position}'::pg_lsn, false)");
+    comes_true(url, what, &question, PATIENCE).await
+}
+
 /// Changes a setting and waits until it is in force.
-pub(super) async fn set(url: &str, name: &str, value: &str) -> Result<(), Error> {
+pub(crate) async fn set(url: &str, name: &str, value: &str) -> Result<(), Error> {
     let quoted = value.replace('\'', "''");
     tell(url, &format!("ALTER SYSTEM SET {name} = '{quoted}'")).await?;
     tell(url, "SELECT pg_reload_conf()").await?;
@@ -61,7 +70,7 @@ pub(super) async fn set(url: &str, name: &str, value: &str) -> Result<(), Error>
 }
 
 /// Has a statement executed.
-pub(super) async fn tell(url: &str, statement: &str) -> Result<(), Error> {
+pub(crate) async fn tell(url: &str, statement: &str) -> Result<(), Error> {
     let late = || Error::Late { what: statement.to_owned(), waited: PATIENCE, answer: "none".to_owned() };
     timeout(PATIENCE, execute(url, statement)).await.map_err(|_| late())?
 }
