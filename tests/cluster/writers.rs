@@ -8,7 +8,7 @@ use std::time::Duration;
 use db_cluster::{Cluster, Standing};
 use db_core::{Executor as _, Outcome};
 use db_pool::Pool;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::scene::{SESSIONS, Scene, at_once, publish};
 use crate::support::{client, eventually};
@@ -33,7 +33,13 @@ struct Ledger {
 const WRITERS: usize = 8;
 
 impl Writers {
+    /// Each writes as fast as it can.
     pub(super) fn begin(cluster: &Cluster<Pool>) -> Self {
+        Self::with_pause(cluster, Duration::ZERO)
+    }
+
+    /// Each rests after every write.
+    pub(super) fn with_pause(cluster: &Cluster<Pool>, pause: Duration) -> Self {
         let ledger = Arc::new(Ledger::default());
         let (cluster, shared) = (cluster.clone(), Arc::clone(&ledger));
         let tasks = tokio::spawn(at_once(WRITERS, move |_| {
@@ -53,13 +59,14 @@ impl Writers {
                         .lock()
                         .expect("no panic")
                         .extend(written.err().map(|error| error.to_string()));
+                    sleep(pause).await;
                 }
             }
         }));
         Self { ledger, tasks }
     }
 
-    fn acknowledged(&self) -> usize {
+    pub(super) fn acknowledged(&self) -> usize {
         self.ledger.acknowledged.lock().expect("no panic").len()
     }
 
@@ -110,7 +117,8 @@ impl Writers {
 }
 
 async fn write(cluster: &Cluster<Pool>, number: i64) -> db_core::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    // Patroni takes 20 s to replace a leader that is silent.
+    let deadline = Instant::now() + Duration::from_secs(60);
     let primary = cluster.primary_until(deadline).await?;
     primary.execute("INSERT INTO numbers VALUES ($1)", &[&number]).await.map(drop)
 }

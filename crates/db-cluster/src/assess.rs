@@ -47,6 +47,9 @@ pub(crate) struct Known {
     pub(crate) lag: Option<Lag>,
     /// What it was when it answered last.
     pub(crate) last_role: Option<Role>,
+    /// The last run that was seen, and the highest timeline in it. A standby whose receiver has ended with the primary shows that
+    /// of its last checkpoint again, which may be from before the promotion that it has followed since.
+    run: Option<(i64, u32)>,
     missed: u32,
     /// Looks in a row at which its lag was well within the limit.
     steady: u32,
@@ -74,6 +77,7 @@ impl Assessor {
             sighting: None,
             lag: None,
             last_role: None,
+            run: None,
             missed: 0,
             steady: STEADY,
         };
@@ -95,9 +99,17 @@ impl Assessor {
         self.track.had_all_at(replayed)
     }
 
+    /// The timeline of an endpoint in this run, which shows this one at the moment.
+    pub(crate) fn highest(&self, index: usize, run: i64, timeline: u32) -> u32 {
+        let seen = self.known[index].run.filter(|(seen, _)| *seen == run);
+        seen.map_or(timeline, |(_, highest)| highest.max(timeline))
+    }
+
     /// An endpoint has answered a question that was asked at `now`.
-    pub(crate) fn saw(&mut self, index: usize, sighting: Sighting, now: Instant) -> Vec<Change> {
+    pub(crate) fn saw(&mut self, index: usize, mut sighting: Sighting, now: Instant) -> Vec<Change> {
+        sighting.timeline = self.highest(index, sighting.run, sighting.timeline);
         let known = &mut self.known[index];
+        known.run = Some((sighting.run, sighting.timeline));
         (known.sighting, known.last_role, known.missed) = (Some(sighting), Some(sighting.role), 0);
         self.system.get_or_insert(sighting.system);
         self.assess(index, now)

@@ -7,13 +7,14 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Scene {
     assessor: Assessor,
     now: Instant,
+    run: i64,
 }
 
 impl Scene {
     fn new(endpoints: usize) -> Self {
         let limits = Limits { lag: SECOND * 10, lag_bytes: 1_000 };
         let now = Instant::now();
-        Self { assessor: Assessor::new(endpoints, limits, now), now }
+        Self { assessor: Assessor::new(endpoints, limits, now), now, run: 1 }
     }
 
     fn saw(&mut self, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
@@ -21,10 +22,24 @@ impl Scene {
     }
 
     fn saw_of(&mut self, system: u64, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
-        let lsn = Lsn::new(lsn);
-        let sighting =
-            Sighting { system, timeline, role, lsn, inserted: lsn, replay_age: None, sees_receiver: true };
+        let (lsn, run) = (Lsn::new(lsn), self.run);
+        let sighting = Sighting {
+            system,
+            run,
+            timeline,
+            role,
+            lsn,
+            inserted: lsn,
+            replay_age: None,
+            sees_receiver: true,
+        };
         self.assessor.saw(index, sighting, self.now);
+        self
+    }
+
+    /// All servers are started anew.
+    fn restart(&mut self) -> &mut Self {
+        self.run += 1;
         self
     }
 
@@ -88,6 +103,22 @@ fn the_highest_timeline_counts() {
     scene.missed(1).missed(1).is(&["out (old_timeline)", "out (unreachable)", "replica"]);
     scene.saw(0, Primary, 1, 100).is(&["out (old_timeline)", "out (unreachable)", "replica"]);
     scene.saw(0, Standby, 2, 11).saw(1, Primary, 2, 12).is(&["replica", "primary", "replica"]);
+}
+
+/// The primary of a second timeline is gone, and with it the receivers; no standby has made a checkpoint since.
+#[test]
+fn within_a_run_no_standby_goes_back() {
+    let mut scene = Scene::new(3);
+    scene.saw(0, Primary, 1, 10).saw(1, Standby, 1, 10).saw(2, Standby, 1, 10);
+    scene.missed(0).missed(0).saw(1, Primary, 2, 11).saw(2, Standby, 2, 11).saw(0, Standby, 2, 11);
+    scene.is(&["replica", "primary", "replica"]).missed(1).missed(1);
+    scene.saw(2, Standby, 1, 12).saw(0, Standby, 1, 12).is(&["replica", "out (unreachable)", "replica"]);
+    // Also when it was out of sight itself.
+    scene.missed(2).missed(2).saw(2, Standby, 1, 12).is(&["replica", "out (unreachable)", "replica"]);
+    assert_eq!((scene.assessor.highest(2, 1, 1), scene.assessor.highest(2, 2, 1)), (2, 1));
+    // One that was started anew may have been made from an old copy.
+    scene.restart().saw(2, Standby, 1, 12).is(&["replica", "out (unreachable)", "out (old_timeline)"]);
+    scene.saw(2, Standby, 2, 12).is(&["replica", "out (unreachable)", "replica"]);
 }
 
 #[test]

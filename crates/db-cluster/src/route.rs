@@ -202,7 +202,7 @@ impl<P: Acquire> Read<'_, P> {
         let run = async {
             let conn = endpoint.pool.acquire(self.deadline.map(Instant::into_std)).await?;
             if course.token.is_some() || self.max_staleness.is_some() {
-                self.prove(&conn, course).await?;
+                self.prove(index, &conn, course).await?;
             }
             Ok(attempt.run(conn).await?)
         };
@@ -222,12 +222,13 @@ impl<P: Acquire> Read<'_, P> {
     }
 
     /// Asks in the session that is going to read, since what was seen of the server may be from before a restart.
-    async fn prove(&self, conn: &P::Conn, course: &Course) -> Result<(), Failed> {
+    async fn prove(&self, index: usize, conn: &P::Conn, course: &Course) -> Result<(), Failed> {
         let shared = &self.cluster.shared;
         let give_up = moment_after(shared.settings.token_wait);
         loop {
             let replayed = Replayed::ask(conn).await?;
-            let follows = course.token.is_none_or(|token| replayed.timeline == token.timeline);
+            let timeline = shared.assessor().highest(index, replayed.run, replayed.timeline);
+            let follows = course.token.is_none_or(|token| timeline == token.timeline);
             if !replayed.in_recovery || !follows {
                 return Err(Failed::Behind);
             }

@@ -11,6 +11,8 @@ use crate::Lsn;
 pub(crate) struct Sighting {
     /// Shared by all servers of a cluster.
     pub(crate) system: u64,
+    /// Which run of the server: when it began, in microseconds of Unix time.
+    pub(crate) run: i64,
     /// A standby's is the highest that there is evidence of.
     pub(crate) timeline: u32,
     pub(crate) role: Role,
@@ -31,11 +33,12 @@ pub(crate) enum Role {
     Standby,
 }
 
-/// The receiver's timeline is there at once, for roles that may see it; those of the control file come with checkpoints. A
-/// server that is promoted just now may refuse a part of this, and is asked again.
+/// The receiver's timeline is there at once, for roles that may see it, and goes with the receiver, as it does when the primary
+/// ends; those of the control file come with checkpoints. Within a run no server goes back: see [`Sighting::run`]. A server that is promoted just now may refuse a part of this, and is asked again.
 const ASK: &str = "
     SELECT s.in_recovery,
            (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system,
+           (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS run,
            CASE WHEN s.in_recovery
                 THEN greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
                               (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
@@ -58,6 +61,7 @@ const ASK: &str = "
 struct Answer {
     in_recovery: bool,
     system: i64,
+    run: i64,
     standby_timeline: Option<i64>,
     wal_file: Option<String>,
     lsn: Option<String>,
@@ -93,6 +97,7 @@ impl Answer {
         Some(Sighting {
             // The server shows 64 bits as a signed number.
             system: self.system.cast_unsigned(),
+            run: self.run,
             timeline,
             role: if self.in_recovery { Role::Standby } else { Role::Primary },
             lsn,
@@ -110,21 +115,26 @@ pub(crate) struct Replayed {
     pub(crate) lsn: Lsn,
     /// The highest that there is evidence of.
     pub(crate) timeline: u32,
+    /// As [`Sighting::run`].
+    pub(crate) run: i64,
 }
 
 const ASK_REPLAYED: &str = "
     SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text,
            greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
                     (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()),
-                    (SELECT received_tli FROM pg_catalog.pg_stat_get_wal_receiver()))::bigint";
+                    (SELECT received_tli FROM pg_catalog.pg_stat_get_wal_receiver()))::bigint,
+           (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint";
 
 impl Replayed {
     pub(crate) async fn ask<E: Query>(on: &E) -> Result<Self> {
-        let (in_recovery, lsn, timeline): (bool, Option<String>, i64) = on.one(ASK_REPLAYED, &[]).await?;
+        let (in_recovery, lsn, timeline, run): (bool, Option<String>, i64, i64) =
+            on.one(ASK_REPLAYED, &[]).await?;
         Ok(Self {
             in_recovery,
             lsn: lsn.and_then(|lsn| lsn.parse().ok()).unwrap_or_default(),
             timeline: u32::try_from(timeline).unwrap_or_default(),
+            run,
         })
     }
 }

@@ -43,6 +43,46 @@ async fn the_primary_is_killed_and_a_replica_promoted() {
     scene.stop().await;
 }
 
+/// D2: a standby that has followed one promotion serves on when that primary ends as well. It has made no checkpoint since, so
+/// without a receiver it shows the timeline from before.
+#[tokio::test]
+async fn a_second_primary_ends_before_its_standby_has_made_a_checkpoint() {
+    let mut scene = Scene::new(2).await;
+    scene.servers.halt_at_once(0).await.expect("killed");
+    scene.servers.promote(1).await.expect("promoted");
+    scene.until(1, Standing::Primary).await;
+    scene.servers.follow(2, 1).await.expect("follows");
+    scene.until(2, Standing::Replica).await;
+    scene.write(1).await.expect("a write");
+    let token = scene.cluster.token().await.expect("a token");
+    assert_eq!(token.timeline, 2);
+    scene.servers.caught_up(2, 1).await.expect("caught up");
+    scene.servers.halt_at_once(1).await.expect("killed");
+    scene.until_out(1, Reason::Unreachable).await;
+
+    let standby = client(scene.servers.node(2).url()).await;
+    let is_so = async |sql: &str| -> bool { standby.query_one(sql, &[]).await.expect("an answer").get(0) };
+    let shows_the_old_one = "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE received_tli = 2)
+        AND (SELECT timeline_id FROM pg_control_checkpoint()) = 1";
+    eventually("it shows the timeline from before", async || is_so(shows_the_old_one).await).await;
+    // What the first look has found counts when the second one begins.
+    for _ in 0..2 {
+        let now: String = standby.query_one("SELECT now()::text", &[]).await.expect("a time").get(0);
+        let looks = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query_start > '{now}'
+                AND query LIKE '%AS standby_timeline%' AND pid <> pg_backend_pid())"
+        );
+        eventually("it is looked at", async || is_so(&looks).await).await;
+    }
+    assert_eq!(scene.stats(2).standing, Standing::Replica);
+    assert_eq!(scene.where_a_read_goes().await, "node-2");
+    let count: i64 =
+        scene.cluster.read().after(token).one("SELECT count(*) FROM numbers", &[]).await.expect("a read");
+    assert_eq!(count, 1);
+    drop(standby);
+    scene.stop().await;
+}
+
 /// D2: with asynchronous replication what had not arrived is lost, which nobody can help; nothing that is said to have failed
 /// is there.
 #[tokio::test]
