@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (index, url) in urls.iter().enumerate() {
         let manager = Manager::new(url.parse()?, NoTls);
         let pool = Pool::builder(manager).max_size(4).runtime(Runtime::Tokio1).build()?;
-        builder = builder.endpoint(format!("server-{index}"), Own(pool));
+        builder = builder.endpoint(format!("server-{index}"), Own::new(pool));
     }
     let cluster = builder.start().await?;
 

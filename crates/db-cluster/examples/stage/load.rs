@@ -1,4 +1,4 @@
-//! The load of the demo: tasks that read and write through the cluster as a service would, and keep a ledger of what they were
+//! The load of a demo: tasks that read and write through the cluster as a service would, and keep a ledger of what they were
 //! told. What it means for the servers is not looked at here.
 
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use db_core::{Outcome, Query as _, Result};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use super::timeline::Timeline;
 use crate::support::Own;
-use crate::timeline::Timeline;
 
 /// How many tasks read.
 pub(crate) const READERS: usize = 8;
@@ -19,7 +19,7 @@ pub(crate) const READERS: usize = 8;
 pub(crate) const WRITERS: usize = 4;
 /// The pause between two statements of a task.
 pub(crate) const PACE: Duration = Duration::from_millis(20);
-/// How long a statement may look for a server. A failover is over by then.
+/// How long a read may look for a server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tasks at work; dropping it ends them.
@@ -36,15 +36,14 @@ pub(crate) struct Reads {
     pub(crate) failed: u64,
 }
 
-/// What became of writes, by their numbers.
+/// What became of writes, by their numbers, each with the time at which that was known.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// With the time of the acknowledgement.
     pub(crate) acknowledged: Vec<(Instant, i64)>,
     /// The server went away before it said.
-    pub(crate) unknown: Vec<i64>,
+    pub(crate) unknown: Vec<(Instant, i64)>,
     /// Known not to have happened.
-    pub(crate) failed: Vec<i64>,
+    pub(crate) failed: Vec<(Instant, i64)>,
 }
 
 /// What one task has.
@@ -56,12 +55,12 @@ struct Task {
 }
 
 impl Load {
-    /// Begins to read and write.
-    pub(crate) fn begin(cluster: &Cluster<Own>, timeline: &Arc<Timeline>) -> Self {
+    /// Begins to read and write. A write may wait so long for a primary: a failover is over by then.
+    pub(crate) fn begin(cluster: &Cluster<Own>, timeline: &Arc<Timeline>, patience: Duration) -> Self {
         let (is_over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(1)));
         let task = || Task::new(cluster.clone(), Arc::clone(timeline), Arc::clone(&is_over));
         let readers = (0..READERS).map(|_| task().read()).collect();
-        let writers = (0..WRITERS).map(|_| task().write(Arc::clone(&next))).collect();
+        let writers = (0..WRITERS).map(|_| task().write(Arc::clone(&next), patience)).collect();
         Self { is_over, readers, writers }
     }
 
@@ -108,12 +107,12 @@ impl Task {
         let mut reads = Reads::default();
         while self.goes_on().await {
             // Who has served it, the server itself says.
-            let sql = "SELECT current_setting('cluster_name'), count(*) FROM numbers";
-            let answer = self.cluster.read().within(PATIENCE).one::<(String, i64)>(sql, &[]).await;
+            let sql = "SELECT inet_server_port(), count(*) FROM numbers";
+            let answer = self.cluster.read().within(PATIENCE).one::<(i32, i64)>(sql, &[]).await;
             match answer {
-                Ok((server, _rows)) => {
+                Ok((port, _rows)) => {
                     reads.answered += 1;
-                    self.timeline.read_by(&server);
+                    self.timeline.read_by(port);
                 }
                 Err(error) => {
                     reads.failed += 1;
@@ -124,19 +123,19 @@ impl Task {
         reads
     }
 
-    async fn write(mut self, next: Arc<AtomicI64>) -> Ledger {
+    async fn write(mut self, next: Arc<AtomicI64>, patience: Duration) -> Ledger {
         let mut ledger = Ledger::default();
         while self.goes_on().await {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            match self.insert(number).await {
-                Ok(server) => {
+            match self.insert(number, patience).await {
+                Ok(port) => {
                     ledger.acknowledged.push((Instant::now(), number));
-                    self.timeline.written_by(&server);
+                    self.timeline.written_by(port);
                 }
                 Err(error) => {
                     let is_unknown = error.outcome() == Outcome::Unknown;
                     let kept = if is_unknown { &mut ledger.unknown } else { &mut ledger.failed };
-                    kept.push(number);
+                    kept.push((Instant::now(), number));
                     let what = if is_unknown { "may have happened" } else { "failed" };
                     self.timeline.tell(format!("write {number} {what}: {error}"));
                 }
@@ -145,9 +144,9 @@ impl Task {
         ledger
     }
 
-    async fn insert(&self, number: i64) -> Result<String> {
-        let primary = self.cluster.primary_until(Instant::now() + PATIENCE).await?;
-        let sql = "INSERT INTO numbers VALUES ($1) RETURNING current_setting('cluster_name')";
+    async fn insert(&self, number: i64, patience: Duration) -> Result<i32> {
+        let primary = self.cluster.primary_until(Instant::now() + patience).await?;
+        let sql = "INSERT INTO numbers VALUES ($1) RETURNING inet_server_port()";
         primary.one(sql, &[&number]).await
     }
 }

@@ -1,4 +1,4 @@
-//! What the demo prints while it runs: a row for each half second, with what each server is and has served, and the events
+//! What a demo prints while it runs: a row for each moment of some length, with what each server is and has served, and the events
 //! between them, each at its time. What happens is decided elsewhere.
 
 use std::convert::Infallible;
@@ -17,6 +17,8 @@ use crate::support::Own;
 #[derive(Debug)]
 pub(crate) struct Timeline {
     began: Instant,
+    /// How long a row is.
+    row: Duration,
     servers: Vec<Served>,
     moved: AtomicU64,
     events: UnboundedSender<Event>,
@@ -26,6 +28,8 @@ pub(crate) struct Timeline {
 #[derive(Debug)]
 struct Served {
     name: String,
+    /// By which it is known to whom it has served.
+    port: u16,
     reads: AtomicU64,
     writes: AtomicU64,
 }
@@ -42,16 +46,17 @@ pub(crate) struct Printer {
     events: UnboundedReceiver<Event>,
 }
 
-/// How long a row is.
-const ROW: Duration = Duration::from_millis(500);
-
 impl Timeline {
-    /// Begins now, for servers of these names.
-    pub(crate) fn begin<'n>(names: impl Iterator<Item = &'n str>) -> (Arc<Self>, Printer) {
+    /// Begins now, for servers of these names and ports.
+    pub(crate) fn begin(
+        row: Duration,
+        servers: impl IntoIterator<Item = (String, u16)>,
+    ) -> (Arc<Self>, Printer) {
         let (sender, events) = unbounded_channel();
-        let served = |name: &str| Served { name: name.to_owned(), reads: 0.into(), writes: 0.into() };
-        let servers = names.map(served).collect();
-        let timeline = Arc::new(Self { began: Instant::now(), servers, moved: 0.into(), events: sender });
+        let served = |(name, port)| Served { name, port, reads: 0.into(), writes: 0.into() };
+        let servers = servers.into_iter().map(served).collect();
+        let began = Instant::now();
+        let timeline = Arc::new(Self { began, row, servers, moved: 0.into(), events: sender });
         (Arc::clone(&timeline), Printer { timeline, events })
     }
 
@@ -62,13 +67,13 @@ impl Timeline {
     }
 
     /// Counts a read that this server has answered.
-    pub(crate) fn read_by(&self, name: &str) {
-        self.count(name, |served| &served.reads);
+    pub(crate) fn read_by(&self, port: i32) {
+        self.count(port, |served| &served.reads);
     }
 
     /// Counts a write that this server has acknowledged.
-    pub(crate) fn written_by(&self, name: &str) {
-        self.count(name, |served| &served.writes);
+    pub(crate) fn written_by(&self, port: i32) {
+        self.count(port, |served| &served.writes);
     }
 
     /// How many reads went on elsewhere by now.
@@ -76,8 +81,8 @@ impl Timeline {
         self.moved.load(Ordering::Relaxed)
     }
 
-    fn count(&self, name: &str, counter: impl Fn(&Served) -> &AtomicU64) {
-        if let Some(served) = self.servers.iter().find(|served| served.name == name) {
+    fn count(&self, port: i32, counter: impl Fn(&Served) -> &AtomicU64) {
+        if let Some(served) = self.servers.iter().find(|served| i32::from(served.port) == port) {
             counter(served).fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -98,7 +103,8 @@ impl Printer {
     /// Prints until it is dropped.
     pub(crate) async fn print(&mut self, cluster: &Cluster<Own>) -> Infallible {
         self.head();
-        let mut rows = interval_at(self.timeline.began + ROW, ROW);
+        let row = self.timeline.row;
+        let mut rows = interval_at(self.timeline.began + row, row);
         loop {
             tokio::select! {
                 // An event that came before a row is above it.
@@ -109,7 +115,7 @@ impl Printer {
         }
     }
 
-    /// Prints what was told and not printed yet. No row: half a second is not over.
+    /// Prints what was told and not printed yet. No row: its time is not over.
     pub(crate) fn rest(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.event(&event);
