@@ -129,10 +129,18 @@ impl<P: Acquire> Shared<P> {
     }
 
     /// A use of an endpoint failed: if that says something about the server, it is looked at, at once.
+    ///
+    /// When a primary is killed its sessions end one after the other. Whoever has lost his must not be given another one that is
+    /// about to end: with new ones a caller gets one error and not several.
     pub(crate) fn failed(&self, index: usize, error: &Error) {
+        let endpoint = &self.endpoints[index];
         let is_read_only = error.sqlstate() == Some(SqlState::READ_ONLY_TRANSACTION);
-        if is_read_only || error.kind() == Kind::Connection {
-            self.endpoints[index].look_now.notify_one();
+        let is_lost = error.kind() == Kind::Connection;
+        if is_lost && error.phase() == Phase::Execute && self.board.borrow().writer == Some(index) {
+            endpoint.pool.rotate();
+        }
+        if is_read_only || is_lost {
+            endpoint.look_now.notify_one();
         }
     }
 
