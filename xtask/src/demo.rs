@@ -24,14 +24,18 @@ enum What {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let package = match args.what {
-        What::Cluster => "db-cluster",
-    };
+    match args.what {
+        What::Cluster => example("db-cluster", "demo"),
+    }
+}
+
+/// Builds an example and runs it, to its end or an interruption.
+pub(crate) fn example(package: &str, name: &str) -> Result<()> {
     let runtime = Runtime::new()?;
     // Signals are watched on it.
     let _entered = runtime.enter();
     let interruption = Interruption::watch(&runtime)?;
-    let example = ["--package", package, "--example", "demo"];
+    let example = ["--package", package, "--example", name];
     // Apart from running it, which is quiet: it can take minutes.
     interruption.run(cargo(&["build"]).args(example))?;
     interruption.run(cargo(&["run", "--quiet"]).args(example))

@@ -8,6 +8,7 @@ mod cuts;
 mod demo;
 mod fault;
 mod image;
+mod patroni;
 mod proxy;
 mod routed;
 mod soak;
@@ -38,6 +39,8 @@ enum Cli {
     Fault(fault::Args),
     /// Show a failover as it happens
     Demo(demo::Args),
+    /// Run a cluster under Patroni on this machine
+    Patroni(patroni::Args),
     /// Build an image of PostgreSQL from the distribution's packages
     Image(image::Args),
     /// Everything that must hold before a change lands
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Cli::Proxy(args) => proxy::run(&args),
         Cli::Fault(args) => fault::run(&args),
         Cli::Demo(args) => demo::run(&args),
+        Cli::Patroni(args) => patroni::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),
     };
