@@ -32,6 +32,10 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
             test::has_pgbouncer(),
             "pgbouncer is not installed, which tests need: apt-get install pgbouncer"
         );
+        ensure!(
+            test::has_patroni(),
+            "patroni or etcd is not installed, which tests need: apt-get install patroni etcd-server"
+        );
         test::on(Kind::Local)
     })?;
     if has_docker() {

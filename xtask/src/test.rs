@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use db_testkit::{Backend, TestServer};
+use db_testkit::{Backend, Patroni, TestServer};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
@@ -167,6 +167,10 @@ fn run_all(
         println!("leaving out what needs PgBouncer, which is not installed: tests named pgbouncer::");
         command.args(["--skip", "pgbouncer::"]);
     }
+    if is_local && !has_patroni() {
+        println!("leaving out what needs Patroni and etcd, which are not installed: tests named patroni::");
+        command.args(["--skip", "patroni::"]);
+    }
     if !backend.can_start_servers() {
         println!("leaving out what stops its server: tests named own_server::");
         command.args(["--skip", "own_server::"]);
@@ -204,6 +208,11 @@ pub(crate) fn has_pgbouncer() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.into_iter().any(|folder| folder.join("pgbouncer").is_file())
+}
+
+/// Whether the tests find all that a cluster under Patroni takes.
+pub(crate) fn has_patroni() -> bool {
+    Patroni::is_installed(std::env::var_os("PATH"))
 }
 
 /// How many tests a crate has that are left out as a whole.

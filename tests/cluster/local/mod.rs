@@ -1,5 +1,7 @@
 //! What clusters of local binaries have of their own.
 
+mod patroni;
+
 use std::path::Path;
 
 use db_testkit::{Error, TestCluster};
