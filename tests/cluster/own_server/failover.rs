@@ -145,6 +145,34 @@ async fn sessions_of_a_promoted_replica_are_replaced() {
     scene.stop().await;
 }
 
+/// The sessions of a primary that is killed end one after the other. Whoever has lost his is not given an old one again.
+#[tokio::test]
+async fn a_lost_session_of_the_primary_has_the_others_replaced() {
+    let scene = Scene::new(0).await;
+    let three = async || {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(scene.cluster.primary().await.expect("the primary"));
+        }
+        let mut pids = BTreeSet::new();
+        for conn in &held {
+            pids.insert(conn.one::<i32>("SELECT pg_backend_pid()", &[]).await.expect("a session"));
+        }
+        pids
+    };
+    let before = three().await;
+    assert_eq!(three().await, before, "they are kept");
+    let primary = scene.cluster.primary().await.expect("the primary");
+    let lost: i32 = primary.one("SELECT pg_backend_pid()", &[]).await.expect("a session");
+    let other = client(scene.servers.node(0).url()).await;
+    other.execute("SELECT pg_terminate_backend($1)", &[&lost]).await.expect("ended");
+    let error = primary.batch("INSERT INTO numbers VALUES (1)").await.expect_err("it is lost");
+    assert_eq!(error.kind(), Kind::Connection);
+    drop((primary, other));
+    assert!(three().await.is_disjoint(&before), "they are replaced");
+    scene.stop().await;
+}
+
 /// A token from before a failover is honoured after it, as is one from after it.
 #[tokio::test]
 async fn tokens_outlive_a_failover() {
