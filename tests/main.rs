@@ -1,8 +1,8 @@
 //! Behaviour across crates, on a real PostgreSQL: one binary, a module for each behaviour.
 //!
 //! Tests in `docker` need a container engine, tests in `local` binaries of PostgreSQL on this machine; tests in
-//! `own_server` start and stop servers, those in `pgbouncer` need that program. The others get a fresh database on a server that
-//! all share: the one that `cargo xtask test` names, or one of their own.
+//! `own_server` start and stop servers; those in `pgbouncer` and `patroni` need these programs. The others get a fresh database
+//! on a server that all share: the one that `cargo xtask test` names, or one of their own.
 
 // A test that waits for a cluster waits for what waits for a pool, and so on: more levels than the compiler goes by default.
 #![recursion_limit = "256"]
