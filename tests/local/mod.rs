@@ -1,6 +1,7 @@
 //! What needs binaries of this machine: the program `db` as a user runs it.
 
 mod commands;
+mod consistency;
 mod migrate;
 mod migrate_authoring;
 pub(crate) mod program;

@@ -26,6 +26,7 @@
 //! - [`Config`] knows every variable, its source and its limits.
 //! - [`Database`] has the verbs of [`Query`](db_core::Query), [`Database::tx`], [`Database::health`] and
 //!   [`Database::stats`].
+//! - [`consistency`] carries over HTTP what a request wrote, so that the next one reads it.
 //! - Without a server given, one is [started](db_embedded) for the current directory.
 //!
 //! # Features
@@ -35,6 +36,7 @@
 //! | `download` | no | a known build of PostgreSQL is fetched when the machine has none |
 
 pub mod config;
+pub mod consistency;
 mod database;
 mod doubts;
 mod embedded;
