@@ -8,3 +8,4 @@ pub(crate) mod program;
 mod refusals;
 mod serve;
 mod standby;
+mod stats;

@@ -11,6 +11,7 @@ mod migrate;
 mod output;
 mod serve;
 mod signals;
+mod stats;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -40,6 +41,12 @@ enum Command {
     Migrate(migrate::Command),
     /// Look at the database once
     Health,
+    /// Show the figures of the pool, and role, lag and timeline of each server
+    ///
+    /// They are those of a process that has just begun, which opens a pool of its own and looks at the servers: reads in flight, reads
+    /// served and their latency are not those of a service that runs, and the lag in seconds is counted from the first look on,
+    /// unless the replica was more than 64 KiB behind at it. A service has its own figures in /health/db.
+    Stats,
     /// Check extensions and privileges
     Doctor,
     /// Show every setting with its source, secrets masked
@@ -112,6 +119,7 @@ async fn run(cli: Cli, config: Config) -> Result<Outcome> {
         Command::Serve => serve::run(config).await,
         Command::Migrate(command) => migrate::run(command, config, cli.json).await,
         Command::Health => health::run(config, cli.json).await,
+        Command::Stats => stats::run(config, cli.json).await,
         Command::Doctor => doctor::run(config, cli.json).await,
         Command::Config => config::run(&config, cli.json),
     }
