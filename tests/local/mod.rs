@@ -4,6 +4,7 @@ mod commands;
 mod consistency;
 mod migrate;
 mod migrate_authoring;
+mod moving;
 pub(crate) mod program;
 mod refusals;
 mod serve;

@@ -173,15 +173,21 @@ pub(crate) fn processes_in(data: &Path) -> usize {
 /// The program, built by the cargo that built this test.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let arguments =
-            ["build", "--quiet", "--package", "db-app", "--bin", "db", "--message-format", "json"];
-        let built = Command::new(env!("CARGO")).args(arguments).output().expect("cargo");
-        assert!(built.status.success(), "{}", text(&built));
-        let messages = String::from_utf8(built.stdout).expect("text");
-        let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let executable =
-            executable.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).next_back();
-        executable.expect("the executable's path")
-    })
+    PROGRAM.get_or_init(|| built(&["--bin", "db"]))
+}
+
+/// An example of `db-app`, built in the same way.
+pub(crate) fn example(name: &str) -> PathBuf {
+    built(&["--example", name])
+}
+
+fn built(what: &[&str]) -> PathBuf {
+    let arguments = ["build", "--quiet", "--package", "db-app", "--message-format", "json"];
+    let built = Command::new(env!("CARGO")).args(arguments).args(what).output().expect("cargo");
+    assert!(built.status.success(), "{}", text(&built));
+    let messages = String::from_utf8(built.stdout).expect("text");
+    let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let executable =
+        executable.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).next_back();
+    executable.expect("the executable's path")
 }
