@@ -1,4 +1,4 @@
-//! A PgBouncer of its own for one test, in front of the test's database. It checks nothing itself.
+//! A PgBouncer of its own for one test, in front of the test's database or of a given server. It checks nothing itself.
 
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
@@ -36,19 +36,36 @@ pub(super) struct Bouncer {
     process: Child,
     port: u16,
     database: String,
-    _folder: TempDir,
+    mode: Mode,
+    folder: TempDir,
 }
 
 impl Bouncer {
     /// Starts one that keeps at most [`SERVERS`] sessions with the server of `database`.
     pub(super) async fn before(database: &TestDatabase, mode: Mode) -> Self {
+        Self::before_server(&database.config(), mode).await
+    }
+
+    /// Starts one before the database that `server` names.
+    pub(super) async fn before_server(server: &Config, mode: Mode) -> Self {
         // Between choosing a port and taking it somebody else may.
         for _ in 0..5 {
-            if let Some(bouncer) = Self::start(database, mode).await {
+            if let Some(bouncer) = Self::start(server, mode).await {
                 return bouncer;
             }
         }
         panic!("pgbouncer did not start");
+    }
+
+    /// Has another server behind it from now on. Transactions that are open stay where they are.
+    pub(super) async fn turn_to(&self, server: &Config) {
+        std::fs::write(self.file(), configuration(server, self.mode, self.port, &self.log()))
+            .expect("a file");
+        let mut admin = self.config();
+        let (client, connection) =
+            admin.user("admin").dbname("pgbouncer").connect(NoTls).await.expect("its console");
+        tokio::spawn(connection);
+        client.batch_execute("RELOAD").await.expect("reload");
     }
 
     /// The database through it, with nothing said of settings.
@@ -95,12 +112,20 @@ impl Bouncer {
         values
     }
 
-    async fn start(database: &TestDatabase, mode: Mode) -> Option<Self> {
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("pgbouncer.ini")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    async fn start(server: &Config, mode: Mode) -> Option<Self> {
         let program = program();
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
         let (file, log) = (folder.path().join("pgbouncer.ini"), folder.path().join("log"));
-        std::fs::write(&file, configuration(&database.config(), mode, port, &log)).expect("a file");
+        std::fs::write(&file, configuration(server, mode, port, &log)).expect("a file");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", WATCHED, "sh"]).arg(program).arg("--quiet").arg(&file);
         if Uid::effective().is_root() {
@@ -115,7 +140,8 @@ impl Bouncer {
         }
         let process =
             command.current_dir("/").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell");
-        let mut this = Self { process, port, database: database.name().to_owned(), _folder: folder };
+        let database = server.get_dbname().expect("a database").to_owned();
+        let mut this = Self { process, port, database, mode, folder };
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let Err(failed) = this.config().connect(NoTls).await else { return Some(this) };
@@ -163,8 +189,10 @@ fn configuration(server: &Config, mode: Mode, port: u16, log: &Path) -> String {
          listen_port = {port}\n\
          unix_socket_dir =\n\
          auth_type = any\n\
+         admin_users = admin\n\
          pool_mode = {mode}\n\
          default_pool_size = {SERVERS}\n\
+         server_login_retry = 1\n\
          logfile = {}\n",
         log.display()
     )

@@ -204,6 +204,10 @@ impl Acquire for Server {
         conn.into_stream(sql, params).await
     }
 
+    async fn keep_session(conn: &Conn) -> Result<()> {
+        <Pool as Acquire>::keep_session(conn).await
+    }
+
     fn rotate(&self) {
         self.pools().for_each(Pool::rotate);
     }

@@ -105,6 +105,13 @@ impl Assessor {
         seen.map_or(timeline, |(_, highest)| highest.max(timeline))
     }
 
+    /// Whether an endpoint leads to another server than before, which took its place: nobody comes to a later timeline while he takes
+    /// writes.
+    pub(crate) fn is_replaced(&self, index: usize, sighting: &Sighting) -> bool {
+        let was_primary = self.incumbent == Some(index) && self.known[index].last_role == Some(Role::Primary);
+        was_primary && sighting.role == Role::Primary && sighting.timeline > self.timeline
+    }
+
     /// An endpoint has answered a question that was asked at `now`.
     pub(crate) fn saw(&mut self, index: usize, mut sighting: Sighting, now: Instant) -> Vec<Change> {
         sighting.timeline = self.highest(index, sighting.run, sighting.timeline);

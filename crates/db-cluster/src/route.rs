@@ -65,7 +65,10 @@ impl Course {
             && error.phase() == Phase::Execute
             && error.sqlstate() != Some(SqlState::ADMIN_SHUTDOWN);
         self.crashes += u32::from(is_crash);
-        if !is_elsewhere_better(&error) || self.crashes >= CRASHES { Err(error) } else { Ok(error) }
+        // A pooler says with this code all that it has to say, also that its server is gone.
+        let is_poolers = error.sqlstate() == Some(SqlState::PROTOCOL_VIOLATION);
+        let is_over = !is_elsewhere_better(&error) && !is_poolers;
+        if is_over || self.crashes >= CRASHES { Err(error) } else { Ok(error) }
     }
 }
 
@@ -225,6 +228,7 @@ impl<P: Acquire> Read<'_, P> {
     async fn prove(&self, index: usize, conn: &P::Conn, course: &Course) -> Result<(), Failed> {
         let shared = &self.cluster.shared;
         let give_up = moment_after(shared.settings.token_wait);
+        P::keep_session(conn).await?;
         loop {
             let replayed = Replayed::ask(conn).await?;
             let timeline = shared.assessor().highest(index, replayed.run, replayed.timeline);

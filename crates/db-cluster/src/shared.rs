@@ -62,6 +62,11 @@ impl<P: Acquire> Shared<P> {
             // Sessions outlive a promotion, with what was decided for the old role. Before anybody hears of the new one.
             endpoint.pool.rotate();
         }
+        if assessor.is_replaced(index, &sighting) {
+            // A name that moved, a proxy or a pooler that was turned. Who is connected to the old one would write into a history that
+            // was left behind.
+            endpoint.pool.sever();
+        }
         let changes = assessor.saw(index, sighting, asked_at);
         let left = self.post(&changes);
         drop(assessor);

@@ -40,6 +40,23 @@ pub trait Acquire: Send + Sync + 'static {
         async move { Ok(iter(conn.fetch(sql, params).await?.into_iter().map(Ok)).boxed()) }
     }
 
+    /// Has everything that runs on a connection from now on run in one session of the server, to read there. A session is kept as it
+    /// is, and this does nothing, unless a pooler stands before the server and gives each transaction another one: what a
+    /// statement has found out there need not be so for the next one, since the server behind may have been started again or
+    /// be another one by then.
+    ///
+    /// A pool behind such a pooler begins a transaction that only reads, in which each statement sees the latest, and rolls it back
+    /// when the connection comes back.
+    ///
+    /// # Errors
+    /// Those of a statement.
+    ///
+    /// # Cancel safety
+    /// Whoever drops the future must drop the connection too.
+    fn keep_session(_conn: &Self::Conn) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Replaces every connection, without an error to anybody: the server is not any more what it was when they were opened.
     fn rotate(&self) {}
 

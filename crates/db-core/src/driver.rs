@@ -19,6 +19,10 @@ impl Error {
     #[must_use]
     pub fn from_driver(error: &tokio_postgres::Error, phase: Phase) -> Self {
         if let Some(server) = error.as_db_error() {
+            if has_waited_in_vain(server) && phase != Phase::Commit {
+                let cause = if phase == Phase::Connect { Cause::Unreachable } else { Cause::Unsent };
+                return Self::new(Signal::new(cause, phase), server.message());
+            }
             return Self::server_error(server.into(), phase);
         }
         let source = std::error::Error::source(error);
@@ -38,6 +42,13 @@ impl Error {
         };
         Self::new(Signal::new(cause, phase), message)
     }
+}
+
+/// A pooler has no server for what its client asks: nothing was sent to any. PgBouncer has one code for all that it says.
+fn has_waited_in_vain(server: &DbError) -> bool {
+    let is_poolers = server.code().code() == "08P01";
+    let said = ["server login has been failing", "query_wait_timeout"];
+    is_poolers && said.iter().any(|start| server.message().starts_with(start))
 }
 
 /// The driver's kinds are private: these functions read its texts, which tests against real servers hold in place.

@@ -21,6 +21,10 @@ impl Acquire for Pool {
         conn.into_stream(sql, params).await
     }
 
+    async fn keep_session(conn: &Conn) -> Result<()> {
+        conn.keep_session().await
+    }
+
     fn rotate(&self) {
         Self::rotate(self);
     }

@@ -309,6 +309,12 @@ impl Conn {
         self.observed(sql, pin!(session.execute(sql, params))).await
     }
 
+    /// Begins a transaction where a pooler would give the next statement another session. Giving the connection back ends it.
+    pub(crate) async fn keep_session(&self) -> Result<()> {
+        let Some(begin) = self.usable(Phase::Execute)?.begin_to_read() else { return Ok(()) };
+        self.batch_here(&begin).await
+    }
+
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
         let session = self.usable(Phase::Execute)?;
         self.observed(sql, pin!(session.simple(sql, Phase::Execute))).await

@@ -24,6 +24,13 @@ pub(super) struct Pooled {
 }
 
 impl Session {
+    /// What begins a transaction that only reads, if each transaction may be in another session. Its statements see the latest,
+    /// whatever the default of the server is.
+    pub(crate) fn begin_to_read(&self) -> Option<String> {
+        let Pooled { begin, .. } = self.pooled.as_ref()?;
+        Some(format!("{begin}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"))
+    }
+
     /// Runs a statement behind a pooler: in a transaction of its own, unless one is open.
     pub(super) async fn apart<T, F>(
         self: &Arc<Self>,
