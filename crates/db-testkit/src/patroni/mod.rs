@@ -99,7 +99,9 @@ impl Patroni {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn start(backend: &Backend, replication: Replication) -> Result<Self, Error> {
-        let Backend::Local(search) = backend else { return Err(Error::Given) };
+        let Backend::Local(search) = backend else {
+            return Err(Error::Patroni("it takes the local binaries of PostgreSQL".to_owned()));
+        };
         let mut this = Self::prepare(search, replication)?;
         match this.begin(replication).await {
             Ok(()) => Ok(this),
