@@ -133,7 +133,7 @@ fn test_on(
     println!("testing on {}", server.origin());
     let result = run_all(runtime, interruption, backend, &server, filter);
     println!("tested on {}", server.origin());
-    // Tests that an interruption ends leave their clusters behind.
+    // Tests that were killed leave their clusters behind. After an interruption there may be no time for it.
     backend.remove_left_overs();
     runtime.block_on(server.stop())?;
     interruption.check()?;

@@ -82,7 +82,7 @@ impl Container {
     }
 }
 
-/// How long a server may take to serve again, its recovery included.
+/// How long a server may take to serve again, its recovery included, or to go.
 const READY: Duration = Duration::from_secs(30);
 
 /// How often it is asked.

@@ -7,10 +7,13 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Instant;
 
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
+use super::{POLL, READY};
 use crate::Error;
 
 /// A network that nobody else uses. When the last who holds it lets go, it is removed with all containers that have its label.
@@ -123,8 +126,19 @@ pub(crate) fn remove_left_overs() {
     }
 }
 
-/// Removes the containers with this label, with their volumes, and then the networks.
+/// Removes what has this label. The engine may still be about what a killed process told it, which is waited for.
 fn remove(label: &str) -> Result<(), Error> {
+    let give_up = Instant::now() + READY;
+    loop {
+        match remove_now(label) {
+            Err(_) if Instant::now() < give_up => sleep(POLL),
+            done => return done,
+        }
+    }
+}
+
+/// Removes the containers with this label, with their volumes, and then the networks.
+fn remove_now(label: &str) -> Result<(), Error> {
     let filter = format!("label={label}");
     let containers = run(["ps", "--all", "--quiet", "--filter", &filter])?;
     if !containers.is_empty() {
