@@ -9,7 +9,7 @@ use db_cluster::{ConsistencyToken, EndpointStats};
 use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal};
 use db_health::{Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
-use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, Tx};
+use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, TargetSession, Tx};
 use db_retry::{Policy, Retry, Scope, Work};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
@@ -292,7 +292,14 @@ impl Database {
     /// # Cancel safety
     /// As [`Database::connect_aside`].
     pub async fn connect_directly(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
-        let target = self.inner.migration_target.clone().unwrap_or_else(|| self.target());
+        let target = match (&self.inner.migration_target, &self.inner.replicas) {
+            (None, _) => self.target(),
+            (Some(way), None) => way.clone(),
+            // Never to a standby; to the primary where it is known.
+            (Some(way), Some(replicas)) => {
+                replicas.to_primary(way.clone().with_session(TargetSession::Primary))
+            }
+        };
         connect_aside(target, purpose, database).await
     }
 

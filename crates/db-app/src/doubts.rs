@@ -1,18 +1,17 @@
 //! What resolvers need that outlives a transaction: the table of the markers, kept small, and a session that would not survive
 //! a crash of the server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use db_core::{Cause, Error, Executor, Phase, Query, Result, Signal};
-use db_pool::Pool;
+use db_pool::{Conn, Pool};
 use db_retry::Marker;
-use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, interval, timeout_at};
 use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Database;
+use crate::aside::Aside;
 
 /// Rows older than this are deleted; nobody may ask for them from half of it on.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -21,29 +20,35 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const CLEANED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What resolvers need. Nothing of it is there before it is needed.
-#[derive(Debug, Default)]
-pub(crate) struct Doubts {
-    /// Cleans the table, once it is known to be there.
-    cleaning: OnceCell<AbortOnDropHandle<()>>,
-    sentinel: Mutex<Option<Sentinel>>,
-}
-
-/// A session that stays, and where.
 #[derive(Debug)]
-struct Sentinel {
-    endpoint: String,
-    client: Arc<Client>,
+pub(crate) struct Doubts {
+    pool: Pool,
+    /// The server on which the table is known to be; a new primary may not have got it from the old one.
+    table_at: Mutex<Option<String>>,
+    /// Cleans the table, once it was needed.
+    cleaning: OnceLock<AbortOnDropHandle<()>>,
+    sentinel: Aside,
 }
 
 impl Doubts {
-    /// Makes sure that the markers have a table.
-    pub(crate) async fn ensure_table(&self, pool: &Pool, deadline: Option<Instant>) -> Result<()> {
-        let ensure = self.cleaning.get_or_try_init(async || {
-            create_table(pool, deadline).await?;
-            let pool = pool.clone();
-            Ok::<_, Error>(AbortOnDropHandle::new(tokio::spawn(clean(pool))))
-        });
-        ensure.await.map(drop)
+    pub(crate) fn new(pool: &Pool) -> Self {
+        let (table_at, cleaning) = (Mutex::default(), OnceLock::new());
+        Self { pool: pool.clone(), table_at, cleaning, sentinel: Aside::new("db sentinel", pool) }
+    }
+
+    /// Makes sure that the markers have a table where a connection goes.
+    pub(crate) async fn ensure_table(&self, conn: &Conn) -> Result<()> {
+        if self.table_at().as_deref() == Some(conn.endpoint()) {
+            return Ok(());
+        }
+        create_table(conn).await?;
+        *self.table_at() = Some(conn.endpoint().to_owned());
+        self.cleaning.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(clean(self.pool.clone()))));
+        Ok(())
+    }
+
+    fn table_at(&self) -> MutexGuard<'_, Option<String>> {
+        self.table_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends what goes on by itself.
@@ -51,33 +56,17 @@ impl Doubts {
         if let Some(cleaning) = self.cleaning.get() {
             cleaning.abort();
         }
-        // Whoever connects one just now drops it with the rest.
-        if let Ok(mut sentinel) = self.sentinel.try_lock() {
-            *sentinel = None;
-        }
+        self.sentinel.close();
     }
 
-    /// A session that was there before the transaction that asks for it.
-    pub(crate) async fn sentinel(
-        &self,
-        database: &Database,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Client>> {
-        let mut slot = self.sentinel.lock().await;
-        // On another server than the transaction it would know nothing.
-        let endpoint = database.pool().endpoint();
-        let stays = |sentinel: &&Sentinel| !sentinel.client.is_closed() && sentinel.endpoint == endpoint;
-        if let Some(sentinel) = slot.as_ref().filter(stays) {
-            return Ok(Arc::clone(&sentinel.client));
-        }
-        let connecting = database.connect_aside("sentinel", None);
-        let connected = match deadline {
+    /// A session that was there before the transaction that asks for it, with the same server: on another one it would know
+    /// nothing.
+    pub(crate) async fn sentinel(&self, deadline: Option<Instant>) -> Result<Arc<Client>> {
+        let connecting = self.sentinel.client();
+        match deadline {
             Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_| late())?,
             None => connecting.await,
-        };
-        let client = Arc::new(connected?);
-        *slot = Some(Sentinel { endpoint, client: Arc::clone(&client) });
-        Ok(client)
+        }
     }
 }
 
@@ -87,11 +76,7 @@ fn late() -> Error {
 }
 
 /// Asks first: a role that may not create tables may still use one that is there.
-async fn create_table(pool: &Pool, deadline: Option<Instant>) -> Result<()> {
-    let conn = match deadline {
-        Some(deadline) => pool.acquire_until(deadline).await?,
-        None => pool.acquire().await?,
-    };
+async fn create_table(conn: &Conn) -> Result<()> {
     let is_there = async || conn.one::<bool>("SELECT to_regclass('db_tx_outcome') IS NOT NULL", &[]).await;
     if is_there().await? {
         return Ok(());

@@ -35,6 +35,7 @@
 //! | `program` | yes | the program `db` and what only it needs |
 //! | `download` | no | a known build of PostgreSQL is fetched when the machine has none |
 
+mod aside;
 pub mod config;
 pub mod consistency;
 mod database;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use db_core::{Finding, Log};
 use db_health::{Check, FnProbe, Monitor};
-use db_pool::{Pool, ServerInfo, StillInUse, Target};
-use db_retry::Retry;
+use db_pool::{ConnectRetry, Pool, ServerInfo, StillInUse, Target};
+use db_retry::{Policy, Retry};
 use futures_util::future::join;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,7 +17,6 @@ use crate::database::Inner;
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
 use crate::replicas::Replicas;
-use crate::resolve::patient;
 use crate::schema::SchemaProbe;
 use crate::watched::Watched;
 
@@ -94,13 +93,14 @@ impl Database {
         let checks = checks.into_iter().map(|check| check.interval(config.health_interval));
         let monitor = Monitor::start(checks.collect());
         monitor.first_looks().await;
+        let doubts = Doubts::new(&pool);
         let inner = Inner {
             pool,
             replicas,
             token_validity: config.replicas.token_validity(),
             policy: config.retry,
             retry,
-            doubts: Doubts::default(),
+            doubts,
             monitor,
             migration_target: config.migrations.target.map(|target| *target),
             origin,
@@ -141,12 +141,16 @@ impl Database {
 
 /// Opens the pool for writes, with several servers at the one that takes them.
 async fn connect(target: &Target, config: &Config) -> db_core::Result<(Option<Replicas>, Pool)> {
-    // As long as a pool waits for its server.
-    let retry =
-        patient().begin_before(Instant::now() + config.pool.acquire_timeout).named("find the servers");
+    // As long, and as often, as a pool tries to connect to its server.
+    let ConnectRetry { max_retries, initial_delay, max_delay, .. } = config.pool.connect_retry;
+    let mut policy = Policy::default();
+    policy.max_retries = u32::try_from(max_retries).unwrap_or(u32::MAX);
+    (policy.initial_delay, policy.max_delay) = (initial_delay, max_delay);
+    let retry = Retry::new(policy).read().named("find the servers");
+    let retry = retry.begin_before(Instant::now() + config.pool.acquire_timeout);
     let replicas = retry.run(|| Replicas::start(target, &config.replicas)).await?;
     let pool = match &replicas {
-        Some(replicas) => replicas.open_writer(&config.pool).await?,
+        Some(replicas) => replicas.open_writes(&config.pool).await?,
         None => Pool::open(target.clone(), config.pool.clone()).await?,
     };
     Ok((replicas, pool))

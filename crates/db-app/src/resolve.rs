@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_core::{Cause, Error, Phase, Query, ResolvedBy, Result, Signal};
-use db_pool::Tx;
+use db_pool::{Conn, Tx};
 use db_retry::{Jitter, Marker, Policy, Resolution, Retry, Xid};
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -41,7 +41,7 @@ impl Database {
 
     /// Asks until there is an answer, or no time.
     async fn ask(&self, marker: &Marker, deadline: Instant) -> Result<Resolution> {
-        let retry = patient().until(deadline).named("resolve a COMMIT");
+        let retry = patiently(deadline);
         let asked = retry.run(|| async {
             let conn = self.pool().acquire_until(deadline).await?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -61,7 +61,7 @@ impl Database {
     }
 
     async fn ask_xid(&self, xid: &Xid, sentinel: &Client, deadline: Instant) -> Result<Resolution> {
-        let retry = patient().until(deadline).named("resolve a COMMIT");
+        let retry = patiently(deadline);
         let asked = retry.run(|| async {
             let conn = self.pool().acquire_until(deadline).await?;
             settled(xid.resolve(&conn, sentinel).await?)
@@ -73,20 +73,21 @@ impl Database {
 }
 
 impl Witness {
-    /// Whoever is to know must be there before the transaction begins.
+    /// Whoever is to know must be there before the transaction begins, on the server that it runs on.
     pub(crate) async fn new(
         database: &Database,
         resolver: Option<Resolver>,
+        conn: &Conn,
         deadline: Option<Instant>,
     ) -> Result<Self> {
         match resolver {
             None => Ok(Self::Nobody),
             Some(Resolver::Marker) => {
-                database.doubts().ensure_table(database.pool(), deadline).await?;
+                database.doubts().ensure_table(conn).await?;
                 Ok(Self::Marker(Marker::new()))
             }
             Some(Resolver::Xid) => {
-                let sentinel = database.doubts().sentinel(database, deadline).await?;
+                let sentinel = database.doubts().sentinel(deadline).await?;
                 Ok(Self::Xid { sentinel, xid: OnceLock::new() })
             }
         }
@@ -142,12 +143,12 @@ impl Witness {
 }
 
 /// Asking changes nothing that was not decided, so it may be done often; at the pace at which servers come back.
-pub(crate) fn patient() -> Retry {
+fn patiently(deadline: Instant) -> Retry {
     let mut policy = Policy::default();
     (policy.max_retries, policy.max_serialization_retries) = (u32::MAX, u32::MAX);
     (policy.initial_delay, policy.max_delay) = (Duration::from_millis(20), Duration::from_millis(500));
     policy.jitter = Jitter::Equal;
-    Retry::new(policy).idempotent_write()
+    Retry::new(policy).idempotent_write().until(deadline).named("resolve a COMMIT")
 }
 
 /// A transaction that still runs is asked for again.

@@ -191,10 +191,11 @@ impl<'d> Plan<'d> {
         F: AsyncFnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<Error>,
     {
-        let witness = Witness::new(self.database, self.options.resolver, self.deadline).await;
+        let mut conn = self.database.pool().acquire_for(self.caller, self.commit_by).await?;
+        conn.set_deadline(self.commit_by);
+        let witness = Witness::new(self.database, self.options.resolver, &conn, self.commit_by).await;
         // A COMMIT of its own may be in doubt, but not the caller's transaction, which has not begun.
         let witness = witness.map_err(Error::before_commit)?;
-        let mut conn = self.database.pool().acquire_for(self.caller, self.commit_by).await?;
         let (value, error) = match self.run_on(&mut conn, &witness, body).await? {
             (value, Ok(())) => return Ok(value),
             (value, Err(error)) => (value, error),

@@ -160,18 +160,25 @@ impl Assessor {
     }
 
     /// Among those who take writes the one of the highest timeline; of several the one that it was, else the first. On the same
-    /// timeline nobody takes the place of one that is only out of sight.
+    /// timeline nobody takes the place of one that is only out of sight, but for another way to the same server.
     fn choose_primary(&self) -> Option<(usize, Sighting)> {
         let seen = self.known.iter().enumerate().filter_map(|(index, known)| Some((index, known.sighting?)));
         seen.filter(|(_, sighting)| sighting.role == Role::Primary && Some(sighting.system) == self.system)
             .filter(|(index, sighting)| {
                 let stepped_down = |other: usize| self.known[other].last_role != Some(Role::Primary);
-                let may_follow = self.incumbent.is_none_or(|other| other == *index || stepped_down(other));
+                let may_follow = self.incumbent.is_none_or(|other| {
+                    other == *index || stepped_down(other) || self.leads_to(other, sighting.run)
+                });
                 sighting.timeline > self.timeline || sighting.timeline == self.timeline && may_follow
             })
             .max_by_key(|(index, sighting)| {
                 (sighting.timeline, self.incumbent == Some(*index), std::cmp::Reverse(*index))
             })
+    }
+
+    /// Whether an endpoint was the server of this run when it was seen last.
+    fn leads_to(&self, index: usize, run: i64) -> bool {
+        self.known[index].run.is_some_and(|(seen, _)| seen == run)
     }
 
     fn measure(&mut self, index: usize, now: Instant) {
@@ -202,6 +209,9 @@ impl Assessor {
         match sighting.role {
             _ if primary == Some(index) => Standing::Primary,
             _ if sighting.timeline < self.timeline => Standing::Out(Reason::OldTimeline),
+            Role::Primary if primary.is_some_and(|primary| self.leads_to(primary, sighting.run)) => {
+                Standing::Out(Reason::SameServer)
+            }
             Role::Primary => Standing::Out(Reason::SecondPrimary),
             Role::Standby if known.steady < STEADY => Standing::Out(Reason::Lag),
             Role::Standby => Standing::Replica,

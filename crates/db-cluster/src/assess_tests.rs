@@ -7,14 +7,15 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Scene {
     assessor: Assessor,
     now: Instant,
-    run: i64,
+    /// How often all servers were started; each start of each is another run.
+    starts: i64,
 }
 
 impl Scene {
     fn new(endpoints: usize) -> Self {
         let limits = Limits { lag: SECOND * 10, lag_bytes: 1_000 };
         let now = Instant::now();
-        Self { assessor: Assessor::new(endpoints, limits, now), now, run: 1 }
+        Self { assessor: Assessor::new(endpoints, limits, now), now, starts: 1 }
     }
 
     fn saw(&mut self, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
@@ -22,24 +23,22 @@ impl Scene {
     }
 
     fn saw_of(&mut self, system: u64, index: usize, role: Role, timeline: u32, lsn: u64) -> &mut Self {
-        let (lsn, run) = (Lsn::new(lsn), self.run);
-        let sighting = Sighting {
-            system,
-            run,
-            timeline,
-            role,
-            lsn,
-            inserted: lsn,
-            replay_age: None,
-            sees_receiver: true,
-        };
-        self.assessor.saw(index, sighting, self.now);
+        self.saw_at(index, self.run_of(index), Sighting { system, ..sighting(role, timeline, lsn) })
+    }
+
+    /// An endpoint leads to the server of this run.
+    fn saw_at(&mut self, index: usize, run: i64, sighting: Sighting) -> &mut Self {
+        self.assessor.saw(index, Sighting { run, ..sighting }, self.now);
         self
+    }
+
+    fn run_of(&self, index: usize) -> i64 {
+        self.starts * 100 + i64::try_from(index).expect("few")
     }
 
     /// All servers are started anew.
     fn restart(&mut self) -> &mut Self {
-        self.run += 1;
+        self.starts += 1;
         self
     }
 
@@ -59,6 +58,11 @@ impl Scene {
         assert_eq!(all.collect::<Vec<_>>(), expect);
         self
     }
+}
+
+fn sighting(role: Role, timeline: u32, lsn: u64) -> Sighting {
+    let lsn = Lsn::new(lsn);
+    Sighting { system: 7, run: 0, timeline, role, lsn, inserted: lsn, replay_age: None, sees_receiver: true }
 }
 
 use Role::{Primary, Standby};
@@ -115,10 +119,22 @@ fn within_a_run_no_standby_goes_back() {
     scene.saw(2, Standby, 1, 12).saw(0, Standby, 1, 12).is(&["replica", "out (unreachable)", "replica"]);
     // Also when it was out of sight itself.
     scene.missed(2).missed(2).saw(2, Standby, 1, 12).is(&["replica", "out (unreachable)", "replica"]);
-    assert_eq!((scene.assessor.highest(2, 1, 1), scene.assessor.highest(2, 2, 1)), (2, 1));
+    let [this, next] = [100, 200].map(|run| scene.assessor.highest(2, run + 2, 1));
+    assert_eq!((this, next), (2, 1));
     // One that was started anew may have been made from an old copy.
     scene.restart().saw(2, Standby, 1, 12).is(&["replica", "out (unreachable)", "out (old_timeline)"]);
     scene.saw(2, Standby, 2, 12).is(&["replica", "out (unreachable)", "replica"]);
+}
+
+/// Two poolers before one server, or two names of it.
+#[test]
+fn another_way_to_the_primary_takes_the_place_of_the_first() {
+    let mut scene = Scene::new(3);
+    let primary = || sighting(Primary, 1, 10);
+    scene.saw_at(0, 5, primary()).saw_at(1, 5, primary()).saw_at(2, 6, primary());
+    scene.is(&["primary", "out (same_server)", "out (second_primary)"]);
+    scene.missed(0).missed(0).is(&["out (unreachable)", "primary", "out (second_primary)"]);
+    scene.saw_at(0, 5, primary()).is(&["out (same_server)", "primary", "out (second_primary)"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use db_core::{Acquire, Cause, Error, Kind, Log, Observer, Phase, Result, Signal};
+use db_core::{Acquire, Action, Cause, Error, Kind, Log, Observer, Phase, Result, Signal};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -305,7 +305,9 @@ async fn first_look<P: Acquire>(shared: &Shared<P>, index: usize, answered: &wat
         said = timeout(shared.settings.patience, again) => said.unwrap_or(Look::Missed(None)),
         () = others => Look::Missed(None),
     };
-    if matches!(said, Look::Saw(_)) {
+    // Who is refused for good need not wait to be told so.
+    let is_final = |error: &Error| !matches!(error.advice().read, Action::Retry | Action::RetrySlowly);
+    if matches!(&said, Look::Saw(_)) || matches!(&said, Look::Missed(Some(error)) if is_final(error)) {
         answered.send_replace(true);
     }
     said

@@ -102,8 +102,8 @@ impl<P: Acquire> Shared<P> {
         board.writer = primary.or(last);
         let writer = board.writer;
         if writer != before {
-            before.inspect(|before| self.endpoints[*before].pool.takes_writes(false));
-            writer.inspect(|writer| self.endpoints[*writer].pool.takes_writes(true));
+            before.inspect(|before| self.endpoints[*before].pool.is_primary_now(false));
+            writer.inspect(|writer| self.endpoints[*writer].pool.is_primary_now(true));
         }
         self.board.send_replace(board);
         before.filter(|before| primary.is_some_and(|primary| primary != *before))

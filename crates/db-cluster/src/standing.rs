@@ -35,6 +35,8 @@ pub enum Reason {
     OldTimeline,
     /// It takes writes beside the primary, on the same timeline. Nobody can say which of the two is right.
     SecondPrimary,
+    /// It is the primary by another name, such as a second pooler before it. It takes the place of the first when that ends.
+    SameServer,
 }
 
 impl Standing {
@@ -78,6 +80,7 @@ impl Reason {
             Self::OtherCluster => "other_cluster",
             Self::OldTimeline => "old_timeline",
             Self::SecondPrimary => "second_primary",
+            Self::SameServer => "same_server",
         }
     }
 }

@@ -60,9 +60,9 @@ pub trait Acquire: Send + Sync + 'static {
     /// Replaces every connection, without an error to anybody: the server is not any more what it was when they were opened.
     fn rotate(&self) {}
 
-    /// Whether the server is the one that takes writes, from now on. Called in the order of the changes and before anybody hears of
-    /// them, so it must not wait.
-    fn takes_writes(&self, _from_now_on: bool) {}
+    /// Hears that the server is the primary from now on, or is it no longer. Called in the order of the changes and before anybody
+    /// else hears of them, so it must not wait.
+    fn is_primary_now(&self, _is_primary: bool) {}
 
     /// Ends every connection at once, also under those who use it: nothing more may reach this server.
     fn sever(&self) {

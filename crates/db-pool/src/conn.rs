@@ -151,6 +151,12 @@ impl Conn {
         }
     }
 
+    /// `host:port` of the server that it goes to.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.held.as_ref().map_or("", Held::endpoint)
+    }
+
     /// The process id of the server's session, as in `pg_stat_activity`; behind a pooler a number of the pooler's.
     #[must_use]
     pub fn process_id(&self) -> i32 {

@@ -18,6 +18,7 @@ use crate::Pool;
 use crate::connect::{Connected, Connection};
 use crate::connector::Aim;
 use crate::physical::About;
+use crate::settings::Settings;
 use crate::shared::Shared;
 
 /// What a listener hears.
@@ -138,21 +139,24 @@ struct NobodyHears;
 impl Ears {
     async fn open(shared: &Shared, sql: &str) -> Result<Self> {
         let mut aims = shared.connector.aims();
-        let aim = Arc::clone(&aims.borrow_and_update());
-        let limit = shared.settings.connect_timeout;
-        let opening = async {
-            let Connected { client, mut connection, .. } = shared.connector.connect(&aim.target).await?;
-            subscribe(&client, &mut connection, sql).await?;
-            let settings = &shared.settings;
-            Ok(Self {
-                client,
-                connection,
-                keep_alive: settings.keep_alive,
-                check_timeout: settings.check_timeout,
-                aims,
-            })
-        };
-        timeout(limit, opening).await.unwrap_or_else(|_| Err(shared.connector.silent(&aim, limit)))
+        loop {
+            let aim = Arc::clone(&aims.borrow_and_update());
+            let limit = shared.settings.connect_timeout;
+            let opened = tokio::select! {
+                opened = timeout(limit, Box::pin(Self::open_at(shared, &aim, sql))) => opened,
+                Ok(()) = aims.changed() => continue,
+            };
+            let (client, connection) =
+                opened.unwrap_or_else(|_| Err(shared.connector.silent(&aim, limit)))?;
+            let Settings { keep_alive, check_timeout, .. } = shared.settings;
+            return Ok(Self { client, connection, keep_alive, check_timeout, aims });
+        }
+    }
+
+    async fn open_at(shared: &Shared, aim: &Aim, sql: &str) -> Result<(Client, Connection)> {
+        let Connected { client, mut connection, .. } = shared.connector.connect(&aim.target).await?;
+        subscribe(&client, &mut connection, sql).await?;
+        Ok((client, connection))
     }
 
     /// Passes on what is notified until the connection is lost, or is one to the wrong server.

@@ -109,6 +109,11 @@ impl Physical {
         }
     }
 
+    /// Where it goes.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.aim.endpoint
+    }
+
     /// Notes that a caller has it now.
     pub(crate) fn checked_out(&mut self) {
         self.in_use = true;

@@ -60,6 +60,10 @@ impl Held {
         &self.session
     }
 
+    pub(crate) fn endpoint(&self) -> &str {
+        self.physical.as_ref().map_or("", |physical| physical.endpoint())
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.place.0
     }

@@ -112,6 +112,10 @@ impl Xid {
             }
             Err(error) => return Err(self.context(error)),
         };
+        if let Some(doubt) = self.ran_elsewhere(&current) {
+            // Nothing that the sentinel says can change that, and its server may be silent.
+            return Ok(Resolution::Unknown(doubt));
+        }
         // After the status was read: that it still answers shows that there was no crash until then.
         let alive = sentinel.one::<(Option<i64>, String, Option<String>, i64)>(SENTINEL, &[]).await.ok();
         let alive = alive.map(|(opened, system, timeline, started)| Sentinel {
@@ -125,19 +129,10 @@ impl Xid {
     fn judge(&self, status: Option<&str>, current: &Server, sentinel: Option<&Sentinel>) -> Resolution {
         let doubt = |doubt| Resolution::Unknown(doubt);
         let Some(sentinel) = sentinel else { return doubt(Doubt::SentinelLost) };
-        if current.timeline.is_none() || sentinel.runs_on.timeline.is_none() {
-            return doubt(Doubt::Standby);
-        }
-        for server in [current, &sentinel.runs_on] {
-            if server.system != self.ran_on.system {
-                return doubt(Doubt::OtherServer);
-            }
-            if server.timeline != self.ran_on.timeline {
-                return doubt(Doubt::Promoted);
-            }
-            if server.started != self.ran_on.started {
-                return doubt(Doubt::OtherServer);
-            }
+        let elsewhere =
+            [current, &sentinel.runs_on].into_iter().find_map(|server| self.ran_elsewhere(server));
+        if let Some(elsewhere) = elsewhere {
+            return doubt(elsewhere);
         }
         if sentinel.opened.is_none_or(|opened| opened >= self.began) {
             return doubt(Doubt::SentinelTooYoung);
@@ -147,6 +142,21 @@ impl Xid {
             Some("aborted") => Resolution::RolledBack,
             Some("in progress") => Resolution::Running,
             _ => doubt(Doubt::Forgotten),
+        }
+    }
+
+    /// Why a server is not the one that the transaction ran on, or not any more in the same run.
+    fn ran_elsewhere(&self, server: &Server) -> Option<Doubt> {
+        if server.timeline.is_none() {
+            Some(Doubt::Standby)
+        } else if server.system != self.ran_on.system {
+            Some(Doubt::OtherServer)
+        } else if server.timeline != self.ran_on.timeline {
+            Some(Doubt::Promoted)
+        } else if server.started != self.ran_on.started {
+            Some(Doubt::OtherServer)
+        } else {
+            None
         }
     }
 

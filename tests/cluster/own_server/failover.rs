@@ -1,5 +1,7 @@
 //! The primary fails, a replica is promoted, and writes go there; nothing reaches the old one any more.
 
+use std::collections::BTreeSet;
+
 use db_cluster::{Reason, Standing};
 use db_core::{Executor as _, Kind, Query as _};
 

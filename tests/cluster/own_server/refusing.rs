@@ -15,7 +15,7 @@ async fn refused(builder: db_cluster::Builder<Pool>) -> String {
 
 /// Replicas that are none, servers of another cluster.
 #[tokio::test]
-async fn a_server_of_another_cluster_and_a_second_primary_take_nothing() {
+async fn a_server_of_another_cluster_and_one_that_is_named_twice_take_nothing() {
     let (servers, foreign) = (servers(1).await, servers(1).await);
     let heard = Arc::new(Heard::default());
     let observer: Arc<dyn Observer> = Arc::clone(&heard) as _;
@@ -36,14 +36,14 @@ async fn a_server_of_another_cluster_and_a_second_primary_take_nothing() {
         standings,
         [
             "primary: primary",
-            "the same again: out (second_primary)",
+            "the same again: out (same_server)",
             "replica: replica",
             "foreign primary: out (other_cluster)",
             "foreign replica: out (other_cluster)"
         ]
     );
     assert!(heard.has("foreign replica: unknown → out (other_cluster)"));
-    assert!(heard.has("the same again: unknown → out (second_primary)"));
+    assert!(heard.has("the same again: unknown → out (same_server)"));
     for _ in 0..50 {
         let primary = cluster.primary().await.expect("the primary");
         assert_eq!(primary.endpoint(), "primary");
@@ -51,7 +51,7 @@ async fn a_server_of_another_cluster_and_a_second_primary_take_nothing() {
         assert_eq!(name, "node-1");
     }
     let json = serde_json::to_value(cluster.stats()).expect("JSON");
-    assert_eq!((&json[1]["state"], &json[1]["reason"]), (&"out".into(), &"second_primary".into()));
+    assert_eq!((&json[1]["state"], &json[1]["reason"]), (&"out".into(), &"same_server".into()));
     assert_eq!((&json[2]["state"], &json[2]["lag"]["bytes"]), (&"replica".into(), &0.into()));
     drop(cluster);
     servers.stop().await.expect("stopped");

@@ -1,5 +1,6 @@
 //! What the environment says of replicas: where they are, how many connections each may have, and how late it may be.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use db_pool::{Settings, Target, TargetSession};
@@ -28,27 +29,42 @@ pub(crate) struct Member {
     pub(crate) write: Target,
     /// How it is read from.
     pub(crate) read: Target,
+    /// Whether `DATABASE_URL` names it.
+    pub(crate) is_given: bool,
 }
 
 /// All servers: those of `DATABASE_URL`, then the replicas that it does not name. Several servers in it are told apart only if it
 /// asks for the one that takes writes; otherwise any of them is as good, and they count as one.
 pub(crate) fn members(given: &Target, replicas: &[Target]) -> Vec<Member> {
-    let asks = matches!(given.session(), TargetSession::Primary | TargetSession::ReadWrite);
-    let given_servers = if asks { given.each_server() } else { vec![given.clone()] };
+    let endpoints = |targets: &[Target]| targets.iter().map(Target::endpoint).collect::<Vec<_>>();
     let is_at = |target: &Target| {
         let endpoint = target.endpoint();
         move |other: &Target| other.endpoint() == endpoint
     };
-    let member = |write: Target, read: &Target| Member {
-        write: write.with_session(TargetSession::Primary),
+    let mut given_servers = vec![given.clone()];
+    if matches!(given.session(), TargetSession::Primary | TargetSession::ReadWrite) {
+        let servers = given.each_server();
+        let names: HashSet<_> = endpoints(&servers).into_iter().collect();
+        // What has no name of its own cannot be told from the others.
+        if names.len() == servers.len() {
+            given_servers = servers;
+        }
+    }
+    let session = match given.session() {
+        TargetSession::ReadWrite => TargetSession::ReadWrite,
+        _ => TargetSession::Primary,
+    };
+    let member = |write: Target, read: &Target, is_given: bool| Member {
+        write: write.with_session(session),
         read: read.clone().with_session(TargetSession::Any),
+        is_given,
     };
     let named = given_servers.iter().map(|server| {
         let read = replicas.iter().find(|replica| is_at(server)(replica));
-        member(server.clone(), read.unwrap_or(server))
+        member(server.clone(), read.unwrap_or(server), true)
     });
     let others = replicas.iter().filter(|replica| !given_servers.iter().any(is_at(replica)));
-    named.chain(others.map(|replica| member(given.clone().at_servers_of(replica), replica))).collect()
+    named.chain(others.map(|replica| member(given.clone().at_servers_of(replica), replica, false))).collect()
 }
 
 impl ReplicaConfig {
@@ -123,6 +139,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use db_pool::{Roots, TlsMode};
+
     use super::super::tests::{load, refused, shown};
     use super::*;
 
@@ -175,6 +193,33 @@ mod tests {
             &[one, ("a@two:5432", "b@two:5432"), ("a@three:5432", "b@three:5432")],
         );
         check("postgres://a@one,two/d", "", &[("a@one:5432,two:5432", "a@one:5432,two:5432")]);
+        // They cannot be told apart by name.
+        let twice = "host=one,one hostaddr=10.0.0.1,10.0.0.2 user=a dbname=d target_session_attrs=primary";
+        check(twice, "", &[("a@one:5432,one:5432", "a@one:5432,one:5432")]);
+    }
+
+    /// What is written goes the safer of two ways, by our own certificate, to a server of the kind that was asked for.
+    #[test]
+    fn writes_go_to_a_replica_as_safely_as_to_the_primary() {
+        let check = |url: &str, replica: &str, mode: TlsMode, roots: Option<&str>, session: TargetSession| {
+            let config = load(&[("DATABASE_URL", url), ("DATABASE_REPLICA_URL", replica)]);
+            let super::super::Postgres::Given(given) = &config.postgres else { panic!("a server") };
+            let members = members(given, &config.replicas.targets);
+            let write = &members.last().expect("a replica").write;
+            let tls = write.tls();
+            let found = match &tls.roots {
+                Roots::File(path) => path.to_str(),
+                _ => None,
+            };
+            assert_eq!((tls.mode, found, write.session()), (mode, roots, session), "{url} {replica}");
+            assert_eq!(&tls.certificate, &given.tls().certificate, "{url} {replica}");
+        };
+        let strict = "postgres://a@one/d?sslmode=verify-full&sslrootcert=/a.pem&sslcert=/a.crt&sslkey=/a.key";
+        let loose = "postgres://b@two/d?sslmode=require&sslcert=/b.crt&sslkey=/b.key";
+        check(strict, loose, TlsMode::VerifyFull, Some("/a.pem"), TargetSession::Primary);
+        let read_write = "postgres://a@one,three/d?sslmode=require&target_session_attrs=read-write";
+        let strict = "postgres://b@two/d?sslmode=verify-ca&sslrootcert=/b.pem";
+        check(read_write, strict, TlsMode::VerifyCa, Some("/b.pem"), TargetSession::ReadWrite);
     }
 
     #[test]

@@ -201,12 +201,14 @@ impl Target {
         self
     }
 
-    /// The same at the servers of another target and by its way there, TLS included: the role, its credentials and the database
-    /// stay.
+    /// The same at the servers of another target: role, credentials, database and its own certificate stay. The way there is as
+    /// safe as that of either.
     #[must_use]
     pub fn at_servers_of(mut self, other: &Self) -> Self {
         self.hosts.clone_from(&other.hosts);
-        self.tls = other.tls.clone();
+        if other.tls.mode > self.tls.mode {
+            (self.tls.mode, self.tls.roots) = (other.tls.mode, other.tls.roots.clone());
+        }
         self
     }
 

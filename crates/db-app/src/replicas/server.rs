@@ -1,0 +1,128 @@
+//! One server as whoever routes sees it: a pool for reads, opened when it is needed, in place of which the one for writes is used
+//! while this is the primary.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use db_core::{Acquire, Cause, Error, Params, Phase, Result, RowStream, Signal};
+use db_pool::{Conn, Pool, Settings, StillInUse, Target};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::write_pool::WritePool;
+
+/// The pools of one server.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Pools>);
+
+struct Pools {
+    number: usize,
+    target: Target,
+    settings: Settings,
+    reads: OnceLock<Pool>,
+    opening: Mutex<Option<Opening>>,
+    /// A server that is only looked at has none.
+    writes: Option<Arc<WritePool>>,
+}
+
+/// A pool that is being opened, for all who ask for it meanwhile.
+type Opening = Shared<BoxFuture<'static, Result<Pool, Arc<Error>>>>;
+
+impl Server {
+    pub(super) fn new(
+        number: usize,
+        target: Target,
+        mut settings: Settings,
+        writes: Option<Arc<WritePool>>,
+    ) -> Self {
+        // Whoever routes tries again, or elsewhere.
+        settings.connect_retry.max_retries = 0;
+        let (reads, opening) = (OnceLock::new(), Mutex::default());
+        Self(Arc::new(Pools { number, target, settings, reads, opening, writes }))
+    }
+
+    pub(super) fn for_looks(number: usize, target: &Target, settings: &Settings) -> Self {
+        let mut settings = settings.clone();
+        (settings.name, settings.min, settings.max) = ("look".to_owned(), 0, 1);
+        Self::new(number, target.clone().with_application_name("db look"), settings, None)
+    }
+
+    /// The pool for writes, while this is the primary.
+    fn writes(&self) -> Option<&Pool> {
+        self.0.writes.as_ref()?.of(self.0.number)
+    }
+
+    async fn pool(&self) -> Result<&Pool> {
+        let Pools { reads, .. } = &*self.0;
+        if let Some(pool) = self.writes().or(reads.get()) {
+            return Ok(pool);
+        }
+        match self.opening().await {
+            Ok(pool) => Ok(reads.get_or_init(|| pool)),
+            Err(error) => Err(error.duplicate()),
+        }
+    }
+
+    /// It goes on when those who asked for it give up: a look waits for less than a far server takes to connect, and would never
+    /// see it.
+    fn opening(&self) -> Opening {
+        let Pools { target, settings, opening, .. } = &*self.0;
+        let mut opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(under_way) = opening.as_ref().filter(|opening| opening.peek().is_none()) {
+            return under_way.clone();
+        }
+        let opened = AbortOnDropHandle::new(tokio::spawn(Pool::open(target.clone(), settings.clone())));
+        let opened = async {
+            let opened = opened.await.unwrap_or_else(|error| {
+                Err(Error::new(Signal::new(Cause::Defect, Phase::Connect), error.to_string()))
+            });
+            opened.map_err(Arc::new)
+        };
+        opening.insert(opened.boxed().shared()).clone()
+    }
+
+    /// Those that are open.
+    fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.0.reads.get().into_iter().chain(self.writes())
+    }
+
+    /// Closes what is for reads; the pool for writes is the database's own.
+    pub(super) async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
+        *self.0.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match self.0.reads.get() {
+            Some(pool) => pool.close(limit).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Acquire for Server {
+    type Conn = Conn;
+
+    async fn acquire(&self, deadline: Option<Instant>) -> Result<Conn> {
+        Acquire::acquire(self.pool().await?, deadline).await
+    }
+
+    async fn stream(conn: Conn, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
+        conn.into_stream(sql, params).await
+    }
+
+    async fn keep_session(conn: &Conn) -> Result<()> {
+        <Pool as Acquire>::keep_session(conn).await
+    }
+
+    fn rotate(&self) {
+        self.pools().for_each(Pool::rotate);
+    }
+
+    fn is_primary_now(&self, is_primary: bool) {
+        if let Some(writes) = &self.0.writes {
+            writes.primary_is(is_primary.then_some(self.0.number));
+        }
+    }
+
+    fn sever(&self) {
+        self.pools().for_each(Pool::sever);
+    }
+}
