@@ -4,9 +4,6 @@
 //! `own_server` start and stop servers; those in `pgbouncer` and `patroni` need these programs. The others get a fresh database
 //! on a server that all share: the one that `cargo xtask test` names, or one of their own.
 
-// A test that waits for a cluster waits for what waits for a pool, and so on: more levels than the compiler goes by default.
-#![recursion_limit = "256"]
-
 mod cluster;
 mod config_at_work;
 mod docker;
