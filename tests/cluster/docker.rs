@@ -121,10 +121,20 @@ async fn the_primary_is_partitioned_under_transfers() {
     bank.servers.follow(2, 1).await.expect("follows");
     bank.goes_on().await;
     bank.servers.heal(0).await.expect("healed");
-    bank.until_out(0, "old_timeline").await;
+    bank.takes_the_old_primary_back().await;
+    bank.close(1).await.must_hold();
+}
+
+/// A6, D2: with the ledger: nobody reaches a replica any more.
+#[tokio::test]
+async fn a_replica_is_partitioned_under_transfers() {
+    let _alone = alone().await;
+    let mut bank = Bank::open("replica partitioned", false).await;
+    bank.servers.partition(1).await.expect("cut off");
+    bank.until_out(1, "unreachable").await;
     bank.goes_on().await;
-    bank.servers.follow(0, 1).await.expect("follows");
-    bank.until_replica(0).await;
+    bank.servers.heal(1).await.expect("healed");
+    bank.until_replica(1).await;
     bank.goes_on().await;
     bank.close(1).await.must_hold();
 }
@@ -160,7 +170,9 @@ async fn a_cluster_that_is_dropped_leaves_neither_containers_nor_networks_nor_vo
 /// Who made it holds its lock as long as he lives.
 #[tokio::test]
 async fn what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() {
-    let lock = tempfile::Builder::new().prefix("db-test-").suffix(".lock").tempfile().expect("a file");
+    let mut lock = tempfile::Builder::new().prefix("db-test-").suffix(".lock").tempfile().expect("a file");
+    // Its path stays, as when the process is killed, also when this test fails.
+    lock.disable_cleanup(true);
     let label = format!("db-test.lock={}", lock.path().display());
     let image = std::env::var("DB_TEST_IMAGE").expect("an image");
     lock.as_file().lock().expect("ours");
@@ -174,9 +186,9 @@ async fn what_a_killed_process_left_is_removed_and_what_is_in_use_is_not() {
     backend().remove_left_overs();
     assert_eq!(is_there(), [true, true], "it is in use");
 
-    // Its path stays, as when the process is killed. Another test may be the one that removes it.
-    let (file, path) = lock.keep().expect("kept");
-    drop(file);
+    let path = lock.path().to_owned();
+    // Another test may be the one that removes it.
+    drop(lock);
     backend().remove_left_overs();
     eventually("it is removed", async || is_there() == [false, false] && !path.exists()).await;
 }

@@ -5,5 +5,5 @@ mod docker;
 mod local;
 mod own_server;
 mod readers;
-mod scene;
+pub(crate) mod scene;
 mod writers;

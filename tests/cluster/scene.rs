@@ -98,18 +98,18 @@ impl Scene {
     }
 }
 
-pub(super) const NAME: &str = "SELECT current_setting('cluster_name')";
+pub(crate) const NAME: &str = "SELECT current_setting('cluster_name')";
 
 /// How many sessions a scene has with each server at most, but for the one that looks at it.
 pub(super) const SESSIONS: usize = 16;
 
 /// Says what callers saw of a case, for the table of `cargo xtask test`.
-pub(super) fn publish(case: &str, outcome: impl std::fmt::Display) {
+pub(crate) fn publish(case: &str, outcome: impl std::fmt::Display) {
     ledger::publish(&serde_json::json!({"routed": case, "outcome": outcome.to_string()}));
 }
 
 /// The machine is busy with other tests, so that a look may take its time.
-pub(super) fn patient(change: impl FnOnce(&mut Settings)) -> Settings {
+pub(crate) fn patient(change: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings::default();
     settings.look_interval = Duration::from_millis(200);
     settings.look_timeout = Duration::from_secs(1);
@@ -119,7 +119,7 @@ pub(super) fn patient(change: impl FnOnce(&mut Settings)) -> Settings {
     settings
 }
 
-pub(super) async fn servers(replicas: usize) -> TestCluster {
+pub(crate) async fn servers(replicas: usize) -> TestCluster {
     let servers = TestCluster::start(&backend(), replicas).await.expect("servers");
     let primary = client(servers.node(0).url()).await;
     primary.batch_execute("CREATE TABLE numbers (number bigint PRIMARY KEY)").await.expect("a table");

@@ -14,21 +14,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio_postgres::Config;
 
 use super::bouncer::{Bouncer, Mode};
-use crate::retry::ledger;
-use crate::support::{backend, client, eventually};
+use crate::cluster::scene::{NAME, patient, publish, servers};
+use crate::support::{client, eventually};
 
-const NAME: &str = "SELECT current_setting('cluster_name')";
 const COUNT: &str = "SELECT count(*) FROM numbers";
-
-async fn servers(replicas: usize) -> TestCluster {
-    let servers = TestCluster::start(&backend(), replicas).await.expect("servers");
-    let primary = client(servers.node(0).url()).await;
-    primary.batch_execute("CREATE TABLE numbers (number bigint PRIMARY KEY)").await.expect("a table");
-    for replica in 1..=replicas {
-        servers.caught_up(replica, 0).await.expect("caught up");
-    }
-    servers
-}
 
 /// One before each server, in their order.
 async fn bouncers(servers: &TestCluster) -> Vec<Bouncer> {
@@ -53,13 +42,8 @@ async fn pool_of(bouncer: &Bouncer, pooler: Pooler, max: u32) -> Pool {
     bouncer.pool(change).await
 }
 
-fn patient() -> Settings {
-    let mut settings = Settings::default();
-    settings.look_interval = Duration::from_millis(200);
-    settings.look_timeout = Duration::from_secs(1);
-    settings.slow_start = Duration::ZERO;
-    settings.patience = Duration::from_secs(20);
-    settings
+fn patience() -> Settings {
+    patient(|settings| settings.patience = Duration::from_secs(20))
 }
 
 async fn cluster(servers: &TestCluster, bouncers: &[Bouncer]) -> Cluster<Pool> {
@@ -67,7 +51,7 @@ async fn cluster(servers: &TestCluster, bouncers: &[Bouncer]) -> Cluster<Pool> {
     for (node, bouncer) in servers.nodes().iter().zip(bouncers) {
         builder = builder.endpoint_watched_over(node.name(), pool(bouncer).await, pool(bouncer).await);
     }
-    builder.settings(patient()).start().await.expect("a cluster")
+    builder.settings(patience()).start().await.expect("a cluster")
 }
 
 /// A6: reads go to the replica and writes to the primary, and a read after a token sees what was written, with the settings of
@@ -190,7 +174,7 @@ async fn a_token_holds_while_the_pooler_turns_to_a_late_server() {
     let cluster = Cluster::builder()
         .endpoint("node-0", Turning { pool: first, turn: None })
         .endpoint("node-1", Turning { pool: second, turn: Some(Arc::clone(&turn)) })
-        .settings(patient());
+        .settings(patience());
     let cluster = cluster.start().await.expect("a cluster");
 
     servers.lag(2, Duration::from_secs(60)).await.expect("late");
@@ -228,11 +212,13 @@ async fn a_read_whose_server_dies_behind_its_pooler_goes_on_elsewhere() {
     cluster.drain("node-1").expect("known");
     let reader = cluster.clone();
     let read = tokio::spawn(async move {
-        let sql = "SELECT current_setting('cluster_name') FROM pg_sleep(1)";
+        let sql = "SELECT current_setting('cluster_name')
+            FROM pg_sleep(CASE current_setting('cluster_name') WHEN 'node-2' THEN 60 ELSE 0 END)";
         reader.read().preference(Preference::ReplicaOnly).one::<String>(sql, &[]).await
     });
     let side = client(servers.node(2).url()).await;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1)'";
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(CASE%'
+        AND pid <> pg_backend_pid()";
     eventually("it runs", async || side.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0) == 1)
         .await;
     cluster.restore("node-1").expect("known");
@@ -249,7 +235,7 @@ async fn a_connection_to_the_old_primary_is_severed_when_the_endpoint_leads_else
     let bouncer = Bouncer::before_server(&servers.node(0).config(), Mode::Session).await;
     let (all, one) =
         (pool_of(&bouncer, Pooler::Session, 4).await, pool_of(&bouncer, Pooler::Session, 1).await);
-    let builder = Cluster::builder().endpoint_watched_over("primary", all, one).settings(patient());
+    let builder = Cluster::builder().endpoint_watched_over("primary", all, one).settings(patience());
     let cluster = builder.start().await.expect("a cluster");
     let held = cluster.primary().await.expect("the primary");
     held.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
@@ -374,7 +360,7 @@ async fn a_promotion_behind_the_poolers_moves_reads_and_writes() {
     let wrongly = side.query_one("SELECT count(*) FROM numbers WHERE number = ANY($1)", &[&numbers]).await;
     assert_eq!(wrongly.expect("a count").get::<_, i64>(0), 0, "said not to be written, and there");
     let outcome = format!("{} writes unknown, {} not done, 0 reads failed", unknown.len(), numbers.len());
-    ledger::publish(&serde_json::json!({"routed": "primary killed behind PgBouncer", "outcome": outcome}));
+    publish("primary killed behind PgBouncer", outcome);
     let rows: i64 = side.query_one(COUNT, &[]).await.expect("rows").get(0);
     let acknowledged = i64::try_from(ledger.acknowledged.load(Ordering::Relaxed)).expect("few");
     assert!(rows >= acknowledged, "{rows} of {acknowledged} acknowledged writes are there");

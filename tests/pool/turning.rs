@@ -53,7 +53,7 @@ async fn a_pool_turns_away_from_a_silent_server() {
     let (waited, (), ()) = tokio::join!(waits, asks, turns);
     assert_eq!(waited.expect_err("severed").kind(), Kind::Connection);
     drop(held);
-    assert_eq!((before.as_str(), pool.target().endpoint()), (old.name(), target(new.url()).endpoint()));
+    assert_eq!((before.as_str(), pool.endpoint()), (old.name(), target(new.url()).endpoint()));
 
     assert_eq!(listener.next().await, Some(Heard::Gap));
     pool.execute("SELECT pg_notify('jobs', 'one')", &[]).await.expect("notified");
@@ -64,5 +64,20 @@ async fn a_pool_turns_away_from_a_silent_server() {
     pool.turn_to(target(new.url()));
     pool.one::<String>(NAME, &[]).await.expect("an answer");
     assert_eq!(pool.stats().opened, opened, "the same server is no other one");
+
+    // Nothing more may reach this one, and no other is known.
+    let held = pool.acquire().await.expect("a connection");
+    pool.turn_away();
+    assert_eq!(held.batch("SELECT 1").await.expect_err("severed").kind(), Kind::Connection);
+    drop(held);
+    assert!(pool.target().is_err());
+    let waiting = pool.acquire_until(Instant::now() + LIMIT);
+    let turns = async {
+        eventually("it waits", async || pool.stats().in_use == 1).await;
+        pool.turn_to(target(new.url()));
+    };
+    let (acquired, ()) = tokio::join!(waiting, turns);
+    assert_eq!(acquired.expect("a connection").one::<String>(NAME, &[]).await.expect("a name"), new.name());
+    assert_eq!(listener.next().await, Some(Heard::Gap));
     pool.close(LIMIT).await.expect("closed");
 }

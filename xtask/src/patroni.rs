@@ -12,6 +12,7 @@ use crate::demo;
 ///
 /// Needs the packages patroni and etcd-server, and the PostgreSQL of this machine. Nothing is left when it ends.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,

@@ -14,8 +14,8 @@ pub(crate) struct Aside {
     /// As which it is shown on the server.
     name: &'static str,
     pool: Pool,
-    /// With where it goes.
-    client: Mutex<Option<(String, Arc<Client>)>>,
+    /// With how often the pool had been severed by then.
+    client: Mutex<Option<(u64, Arc<Client>)>>,
 }
 
 impl Aside {
@@ -29,18 +29,19 @@ impl Aside {
     /// As [`Target::connect`](db_pool::Target::connect), which has a limit of time.
     pub(crate) async fn client(&self) -> Result<Arc<Client>> {
         let mut slot = self.client.lock().await;
-        let target = self.pool.target().with_application_name(self.name);
-        let endpoint = target.endpoint();
-        if let Some((goes_to, client)) = &*slot
+        // Before the target: what is severed meanwhile is opened anew the next time.
+        let severed = self.pool.severed();
+        let target = self.pool.target()?.with_application_name(self.name);
+        if let Some((severed_by_then, client)) = &*slot
             && !client.is_closed()
-            && *goes_to == endpoint
+            && *severed_by_then == severed
         {
             return Ok(Arc::clone(client));
         }
         // Sooner than the system would, a connection whose path is gone must be replaced.
         let target = target.with_tcp_user_timeout(Duration::from_secs(10));
         let client = Arc::new(target.connect().await?);
-        *slot = Some((endpoint, Arc::clone(&client)));
+        *slot = Some((severed, Arc::clone(&client)));
         Ok(client)
     }
 

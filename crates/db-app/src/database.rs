@@ -267,8 +267,10 @@ impl Database {
 
     /// How to connect to it, for work that needs a connection outside the pool; to the primary of the moment where there are
     /// several servers.
-    #[must_use]
-    pub fn target(&self) -> Target {
+    ///
+    /// # Errors
+    /// When there is no primary among several servers.
+    pub fn target(&self) -> Result<Target> {
         self.inner.pool.target()
     }
 
@@ -280,7 +282,7 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn connect_aside(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
-        connect_aside(self.target(), purpose, database).await
+        connect_aside(self.target()?, purpose, database).await
     }
 
     /// [`Database::connect_aside`] by the way for migrations (`DATABASE_MIGRATION_URL`), if there is one. A pooler on the
@@ -293,7 +295,7 @@ impl Database {
     /// As [`Database::connect_aside`].
     pub async fn connect_directly(&self, purpose: &str, database: Option<&str>) -> Result<Client> {
         let target = match (&self.inner.migration_target, &self.inner.replicas) {
-            (None, _) => self.target(),
+            (None, _) => self.target()?,
             (Some(way), None) => way.clone(),
             // Never to a standby; to the primary where it is known.
             (Some(way), Some(replicas)) => {

@@ -1,8 +1,8 @@
 //! Who is the primary, who is a replica fit for reads, and who is neither: from what the endpoints say of themselves, one
 //! sighting after the other. Pure: the moments are passed in, and what is to be done about a change is the caller's.
 //!
-//! - The highest timeline that was ever seen with a primary counts. What claims to be a primary on a lower one is the old one,
-//!   whether or not the new one can be seen at the moment.
+//! - The highest timeline that was ever seen counts, also on a standby, who has it from a primary. What claims to be a primary on a
+//!   lower one is the old one, whether or not the new one can be seen at the moment.
 //! - One missed look is chance, two are not.
 //! - A replica that was sent away for its lag comes back when it has kept to half of the limit for a while.
 
@@ -29,11 +29,13 @@ pub(crate) struct Assessor {
     known: Vec<Known>,
     /// Of the first endpoint that was seen.
     system: Option<u64>,
-    /// The highest that a primary was seen on.
+    /// The highest that was seen.
     timeline: u32,
     track: Track,
-    /// Who is or was the primary of that timeline.
+    /// Who is or was the primary.
     incumbent: Option<usize>,
+    /// The timeline on which it is or was that.
+    led: u32,
 }
 
 /// What is known of one endpoint.
@@ -82,7 +84,7 @@ impl Assessor {
             steady: STEADY,
         };
         let known = vec![unknown; endpoints];
-        Self { limits, known, system: None, timeline: 0, track: Track::default(), incumbent: None }
+        Self { limits, known, system: None, timeline: 0, track: Track::default(), incumbent: None, led: 0 }
     }
 
     pub(crate) fn known(&self) -> &[Known] {
@@ -108,8 +110,7 @@ impl Assessor {
     /// Whether an endpoint leads to another server than before, which took its place: nobody comes to a later timeline while he takes
     /// writes.
     pub(crate) fn is_replaced(&self, index: usize, sighting: &Sighting) -> bool {
-        let was_primary = self.incumbent == Some(index) && self.known[index].last_role == Some(Role::Primary);
-        was_primary && sighting.role == Role::Primary && sighting.timeline > self.timeline
+        self.incumbent == Some(index) && sighting.role == Role::Primary && sighting.timeline > self.led
     }
 
     /// An endpoint has answered a question that was asked at `now`.
@@ -118,7 +119,9 @@ impl Assessor {
         let known = &mut self.known[index];
         known.run = Some((sighting.run, sighting.timeline));
         (known.sighting, known.last_role, known.missed) = (Some(sighting), Some(sighting.role), 0);
-        self.system.get_or_insert(sighting.system);
+        if *self.system.get_or_insert(sighting.system) == sighting.system {
+            self.timeline = self.timeline.max(sighting.timeline);
+        }
         self.assess(index, now)
     }
 
@@ -136,8 +139,8 @@ impl Assessor {
     fn assess(&mut self, looked_at: usize, now: Instant) -> Vec<Change> {
         let primary = self.choose_primary();
         if let Some((index, sighting)) = primary {
-            if sighting.timeline > self.timeline || self.incumbent != Some(index) {
-                (self.timeline, self.incumbent) = (sighting.timeline, Some(index));
+            if sighting.timeline > self.led || self.incumbent != Some(index) {
+                (self.led, self.incumbent) = (sighting.timeline, Some(index));
                 // Places of another history say nothing about this one.
                 self.track = Track::default();
             }
@@ -169,7 +172,7 @@ impl Assessor {
                 let may_follow = self.incumbent.is_none_or(|other| {
                     other == *index || stepped_down(other) || self.leads_to(other, sighting.run)
                 });
-                sighting.timeline > self.timeline || sighting.timeline == self.timeline && may_follow
+                sighting.timeline == self.timeline && (sighting.timeline > self.led || may_follow)
             })
             .max_by_key(|(index, sighting)| {
                 (sighting.timeline, self.incumbent == Some(*index), std::cmp::Reverse(*index))

@@ -126,6 +126,35 @@ fn within_a_run_no_standby_goes_back() {
     scene.saw(2, Standby, 2, 12).is(&["replica", "out (unreachable)", "replica"]);
 }
 
+/// The new primary is out of our sight, and its standby is not.
+#[test]
+fn a_standby_proves_a_promotion() {
+    let mut scene = Scene::new(3);
+    scene.saw(0, Primary, 1, 10).saw(2, Standby, 2, 11);
+    scene.is(&["out (old_timeline)", "unknown", "replica"]);
+    scene.saw(1, Primary, 2, 11).is(&["out (old_timeline)", "primary", "replica"]);
+    let mut scene = Scene::new(2);
+    scene.saw(0, Primary, 1, 10).saw_of(8, 1, Standby, 5, 10).is(&["primary", "out (other_cluster)"]);
+}
+
+/// A name, a pooler or a proxy that leads elsewhere.
+#[test]
+fn the_server_behind_an_endpoint_is_replaced_by_one_of_a_later_timeline() {
+    let mut scene = Scene::new(1);
+    let check = |scene: &Scene, role, timeline, expect| {
+        let is_replaced = scene.assessor.is_replaced(0, &sighting(role, timeline, 10));
+        assert_eq!(is_replaced, expect, "{role:?} of {timeline}");
+    };
+    check(&scene, Primary, 1, false);
+    scene.saw(0, Primary, 1, 10);
+    check(&scene, Primary, 1, false);
+    check(&scene, Standby, 2, false);
+    check(&scene, Primary, 2, true);
+    // It may be seen while it is not promoted yet.
+    scene.saw_at(0, 9, sighting(Standby, 1, 10));
+    check(&scene, Primary, 2, true);
+}
+
 /// Two poolers before one server, or two names of it.
 #[test]
 fn another_way_to_the_primary_takes_the_place_of_the_first() {

@@ -256,6 +256,12 @@ impl<P: Acquire> Cluster<P> {
         Ok(())
     }
 
+    /// Looks at no server any more: what is known of them stays. For the end, before the pools are closed, which would be taken for
+    /// servers that are gone.
+    pub fn stop_looking(&self) {
+        self.watchers.iter().for_each(|watcher| watcher.abort());
+    }
+
     /// How every endpoint is, in the order in which they were given.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::seldom::Seldom;
+
 /// A server of the cluster.
 pub(crate) struct Endpoint<P> {
     pub(crate) name: Arc<str>,
@@ -16,6 +18,8 @@ pub(crate) struct Endpoint<P> {
     /// Somebody wants to know at once how it is.
     pub(crate) look_now: Notify,
     pub(crate) is_drained: AtomicBool,
+    /// That its pool is told to replace its connections because one was lost.
+    pub(crate) replacing: Seldom,
     /// Why the last look found nothing.
     error: Mutex<Option<String>>,
     load: Arc<Load>,
@@ -44,6 +48,9 @@ const SMOOTHING: u64 = 8;
 /// any more.
 const RECOVERY: u64 = 2;
 
+/// All sessions of a primary that is killed have ended within less than this.
+const DYING: Duration = Duration::from_millis(100);
+
 impl<P> Endpoint<P> {
     pub(crate) fn new(name: String, pool: P, look_pool: Option<P>) -> Self {
         Self {
@@ -52,6 +59,7 @@ impl<P> Endpoint<P> {
             look_pool,
             look_now: Notify::new(),
             is_drained: AtomicBool::new(false),
+            replacing: Seldom::new(DYING),
             error: Mutex::new(None),
             load: Arc::default(),
         }

@@ -60,6 +60,7 @@ mod preference;
 mod read;
 mod route;
 mod routed;
+mod seldom;
 mod settings;
 mod shared;
 mod sighting;

@@ -135,7 +135,7 @@ impl<P: Acquire> Read<'_, P> {
     fn warn_of_foreign(&self, course: &Course) {
         let Some(token) = course.token else { return };
         let system = self.cluster.shared.assessor().system();
-        if Some(token.system) != system {
+        if Some(token.system) != system && self.cluster.shared.warning.is_due() {
             tracing::warn!(target: "db::cluster", token = %token, system,
                 "a token of another cluster: the primary is asked");
         }

@@ -1,14 +1,16 @@
 //! What all clones of a cluster share: its endpoints, what is known of them, and who waits for a change of that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use db_core::{Acquire, Cause, EndpointChanged, Error, Kind, Observer, Phase, Signal, SqlState};
+use db_core::{Acquire, Cause, EndpointChanged, Error, Kind, Observer, Outcome, Phase, Signal, SqlState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::Settings;
 use crate::assess::{Assessor, Change};
 use crate::endpoint::Endpoint;
+use crate::seldom::Seldom;
 use crate::sighting::Sighting;
 use crate::standing::{Reason, Standing};
 
@@ -17,6 +19,8 @@ pub(crate) struct Shared<P> {
     pub(crate) settings: Settings,
     pub(crate) observer: Arc<dyn Observer>,
     assessor: Mutex<Assessor>,
+    /// That somebody is told of tokens of other clusters, which come from whoever sends them.
+    pub(crate) warning: Seldom,
     /// What callers decide by; changes only when a standing does.
     pub(crate) board: watch::Sender<Board>,
 }
@@ -45,6 +49,7 @@ impl<P: Acquire> Shared<P> {
             settings,
             observer,
             assessor: Mutex::new(assessor),
+            warning: Seldom::new(Duration::from_secs(10)),
             board: watch::Sender::new(board),
         }
     }
@@ -141,7 +146,10 @@ impl<P: Acquire> Shared<P> {
         let endpoint = &self.endpoints[index];
         let is_read_only = error.sqlstate() == Some(SqlState::READ_ONLY_TRANSACTION);
         let is_lost = error.kind() == Kind::Connection;
-        if is_lost && error.phase() == Phase::Execute && self.board.borrow().writer == Some(index) {
+        // What was not sent, or was refused, was so by a session that is there.
+        let has_ended = is_lost && error.phase() == Phase::Execute && error.outcome() == Outcome::Unknown
+            || error.sqlstate() == Some(SqlState::ADMIN_SHUTDOWN);
+        if has_ended && self.board.borrow().writer == Some(index) && endpoint.replacing.is_due() {
             endpoint.pool.rotate();
         }
         if is_read_only || is_lost {

@@ -16,7 +16,7 @@ use crate::sighting::{Role, Sighting};
 /// Everything that was committed when it was made.
 ///
 /// As text it has some fifty letters, digits and hyphens, fit for a header, a cookie or a URL. It holds no secret. Whoever
-/// makes one up can send his reads to the primary and nothing more.
+/// makes one up can send his reads to the primary, or have them wait for a later history until their deadline.
 ///
 /// ```
 /// use db_cluster::ConsistencyToken;
@@ -91,11 +91,14 @@ impl ConsistencyToken {
     }
 
     /// One that asks for what both ask for, as far as they still do. Of different timelines it is the later one, of different
-    /// clusters this one, since nothing has both.
+    /// clusters the one that counts for longer, since nothing has both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        if self.system != other.system || other.is_expired() {
+        if other.is_expired() {
             return self;
+        }
+        if self.system != other.system {
+            return if self.expires >= other.expires { self } else { other };
         }
         match self.timeline.cmp(&other.timeline) {
             _ if self.is_expired() => other,
@@ -202,6 +205,8 @@ mod tests {
         assert_eq!((both.lsn, both.expires), (Lsn::new(6), Timestamp::MAX));
         let foreign = ConsistencyToken { system: 1, ..token(9, 9) };
         assert_eq!(token(1, 5).max(foreign).system, token(1, 5).system);
+        let short = ConsistencyToken { expires: Timestamp::UNIX_EPOCH, ..token(1, 5) };
+        assert_eq!((foreign.max(short).system, short.max(foreign).system), (1, 1));
     }
 
     #[test]

@@ -38,11 +38,13 @@ pub(crate) struct Aim {
     pub(crate) target: Target,
     /// Its name in events and messages.
     pub(crate) endpoint: String,
+    /// Whether nothing may be opened there any more.
+    pub(crate) is_left: bool,
 }
 
 impl Aim {
     fn new(target: Target) -> Arc<Self> {
-        Arc::new(Self { endpoint: target.endpoint(), target })
+        Arc::new(Self { endpoint: target.endpoint(), target, is_left: false })
     }
 
     fn what(&self) -> String {
@@ -120,6 +122,21 @@ impl Connector {
     pub(crate) fn turn_to(&self, target: Target) {
         *self.pace() = Pace::default();
         self.aim.send_replace(Aim::new(target));
+    }
+
+    /// Opens no connection until the next turn.
+    pub(crate) fn turn_away(&self) {
+        let Aim { target, endpoint, .. } = &*self.aim();
+        self.aim.send_replace(Arc::new(Aim {
+            target: target.clone(),
+            endpoint: endpoint.clone(),
+            is_left: true,
+        }));
+    }
+
+    /// Has everybody who waits for this server's connection begin anew.
+    pub(crate) fn begin_anew(&self) {
+        self.aim.send_modify(|_| {});
     }
 
     pub(crate) fn failures(&self) -> watch::Receiver<LastFailure> {
@@ -206,7 +223,7 @@ impl Connector {
     }
 
     async fn open_session(&self, aim: &Aim) -> Result<Session, Error> {
-        let Connected { client, connection, wire, canceller } = self.connect(&aim.target).await?;
+        let Connected { client, connection, wire, canceller } = self.connect(aim).await?;
         let driver = self.drivers.spawn(drive(connection, Arc::clone(&self.about))).abort_handle();
         let needs_set = self.refuses_options() && self.settings.pooler != Pooler::Transaction;
         let name = aim.target.application_name.as_ref().unwrap_or(&self.settings.application_name);
@@ -217,7 +234,12 @@ impl Connector {
     }
 
     /// Connects, and once more with credentials asked for anew when those in use are refused.
-    pub(crate) async fn connect(&self, target: &Target) -> Result<Connected, Error> {
+    pub(crate) async fn connect(&self, aim: &Aim) -> Result<Connected, Error> {
+        let Aim { target, is_left, .. } = aim;
+        if *is_left {
+            let signal = Signal::new(Cause::Unreachable, Phase::Connect);
+            return Err(Error::new(signal, "the server was left, and no other is known yet"));
+        }
         let before = *self.refusals();
         match self.connect_once(target).await {
             Err(error) if error.advice().read == Action::RefreshCredentials => {

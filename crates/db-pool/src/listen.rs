@@ -154,7 +154,7 @@ impl Ears {
     }
 
     async fn open_at(shared: &Shared, aim: &Aim, sql: &str) -> Result<(Client, Connection)> {
-        let Connected { client, mut connection, .. } = shared.connector.connect(&aim.target).await?;
+        let Connected { client, mut connection, .. } = shared.connector.connect(aim).await?;
         subscribe(&client, &mut connection, sql).await?;
         Ok((client, connection))
     }

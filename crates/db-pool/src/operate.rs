@@ -121,6 +121,8 @@ impl Pool {
         let severed = about.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         // Before looking who has one: whoever is handed one at this moment looks at it after he has it.
         about.severed.fetch_max(severed, Ordering::AcqRel);
+        // Whoever is opening one begins anew, and listeners reopen theirs.
+        self.shared.connector.begin_anew();
         self.shared.upkeep.notify_one();
         // Idle ones too: one may be under a check, on a server that does not answer.
         for watched in self.shared.register.open() {
@@ -136,10 +138,18 @@ impl Pool {
     /// connections it allows) stays as it was.
     pub fn turn_to(&self, target: impl Into<Target>) {
         let target = target.into();
-        if target.endpoint() == self.endpoint() {
+        let aim = self.shared.connector.aim();
+        if target.endpoint() == aim.endpoint && !aim.is_left {
             return;
         }
         self.shared.connector.turn_to(target);
+        self.sever();
+    }
+
+    /// [Severs](Pool::sever) every connection and opens none until the pool is [turned](Pool::turn_to) to a server, this one or
+    /// another: nothing more may reach this one, and no other is known yet. Callers wait within their time-outs.
+    pub fn turn_away(&self) {
+        self.shared.connector.turn_away();
         self.sever();
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use db_core::{
@@ -262,9 +262,26 @@ impl Pool {
     }
 
     /// How connections are opened now.
+    ///
+    /// # Errors
+    /// When the pool was [turned away](Pool::turn_away) from its server.
+    pub fn target(&self) -> Result<Target> {
+        let aim = self.shared.connector.aim();
+        if aim.is_left {
+            let signal = Signal::new(Cause::Unreachable, Phase::Connect);
+            return Err(Error::new(
+                signal,
+                format!("{} was left, and no other server is known yet", aim.endpoint),
+            ));
+        }
+        Ok(aim.target.clone())
+    }
+
+    /// A number that grows whenever the pool is [severed](Pool::sever), by turns too: then who has a connection beside it opens that
+    /// anew as well.
     #[must_use]
-    pub fn target(&self) -> Target {
-        self.shared.connector.aim().target.clone()
+    pub fn severed(&self) -> u64 {
+        self.shared.about.severed.load(Ordering::Acquire)
     }
 
     /// The settings that the pool was opened with.

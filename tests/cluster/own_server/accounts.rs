@@ -91,6 +91,15 @@ impl Bank {
         eventually(&what, async || standing().is_replica()).await;
     }
 
+    /// Node 0 is there again, as a second primary at first, and then as a replica of node 1.
+    pub(crate) async fn takes_the_old_primary_back(&mut self) {
+        self.until_out(0, "old_timeline").await;
+        self.goes_on().await;
+        self.servers.follow(0, 1).await.expect("follows");
+        self.until_replica(0).await;
+        self.goes_on().await;
+    }
+
     /// Ends the load and the servers. That no reader had an error and no call failed is checked here; the rest is in the
     /// report.
     pub(crate) async fn close(mut self, faults: u64) -> Report {
@@ -142,11 +151,7 @@ async fn the_primary_is_killed_with_synchronous_replication() {
     bank.servers.follow(2, 1).await.expect("follows");
     bank.goes_on().await;
     bank.servers.resume(0).await.expect("back");
-    bank.until_out(0, "old_timeline").await;
-    bank.goes_on().await;
-    bank.servers.follow(0, 1).await.expect("follows");
-    bank.until_replica(0).await;
-    bank.goes_on().await;
+    bank.takes_the_old_primary_back().await;
     bank.close(1).await.must_hold();
 }
 

@@ -88,7 +88,7 @@ async fn a_second_primary_ends_before_its_standby_has_made_a_checkpoint() {
 /// D2: with asynchronous replication what had not arrived is lost, which nobody can help; nothing that is said to have failed
 /// is there.
 #[tokio::test]
-async fn the_primary_is_killed_while_its_replica_is_late() {
+async fn the_primary_is_killed_with_asynchronous_replication() {
     let mut scene = Scene::new(1).await;
     let writers = Writers::begin(&scene.cluster);
     writers.flow().await;

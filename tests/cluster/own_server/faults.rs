@@ -99,12 +99,12 @@ async fn a_read_in_the_way_of_replay_goes_elsewhere() {
 
     let cluster = scene.cluster.clone();
     let slow = tokio::spawn(async move {
-        let sql =
-            "SELECT current_setting('cluster_name') FROM numbers WHERE number = 1 AND pg_sleep(2)::text = ''";
+        let sql = "SELECT current_setting('cluster_name') FROM numbers WHERE number = 1
+            AND pg_sleep(CASE current_setting('cluster_name') WHEN 'node-1' THEN 60 ELSE 0 END)::text = ''";
         cluster.read().one::<String>(sql, &[]).await
     });
     eventually("it runs on the replica", async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(2)%' AND pid <> pg_backend_pid()";
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(CASE%' AND pid <> pg_backend_pid()";
         replica.query_one(sql, &[]).await.expect("activity").get::<_, i64>(0) > 0
     })
     .await;

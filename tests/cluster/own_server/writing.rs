@@ -53,6 +53,7 @@ async fn everything_that_writes_follows_the_primary() {
         db.tx_with(options, async |tx| tx.execute(WRITE, &[]).await).await.expect("a transaction");
     }
 
+    servers.caught_up(1, 0).await.expect("caught up");
     servers.halt_at_once(0).await.expect("killed");
     eventually("it is not ready", async || !db.is_healthy()).await;
     servers.promote(1).await.expect("promoted");
@@ -126,6 +127,26 @@ async fn nobody_waits_for_a_silent_primary_to_say_what_became_of_a_commit() {
     assert_eq!(committed.expect_err("in doubt").outcome(), Outcome::Unknown);
     db.close(LIMIT).await.expect("closed");
     servers.thaw(0).await.expect("thawed");
+    servers.stop().await.expect("stopped");
+}
+
+/// B7: what is read on a replica when the database is closed is read to its end.
+#[tokio::test]
+async fn closing_waits_for_reads_of_replicas() {
+    let servers = servers(1).await;
+    let db = open_all(&servers).await;
+    let reader = db.clone();
+    let read = tokio::spawn(async move {
+        let name = "SELECT current_setting('cluster_name') FROM pg_sleep(3)";
+        reader.reads().within(LIMIT).one::<String>(name, &[]).await
+    });
+    let side = client(servers.node(1).url()).await;
+    let runs = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)' AND pid <> pg_backend_pid()";
+    eventually("it runs", async || !side.query(runs, &[]).await.expect("activity").is_empty()).await;
+    db.close(LIMIT).await.expect("closed");
+    assert_eq!(read.await.expect("no panic").expect("a read"), "node-1");
+    let late = db.reads().one::<String>(NAME, &[]).await.expect_err("closed");
+    assert_eq!(late.kind(), Kind::Connection);
     servers.stop().await.expect("stopped");
 }
 

@@ -119,6 +119,7 @@ impl Replicas {
 
     /// Closes the pools for reads; the one for writes is the database's own.
     pub(crate) async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
+        self.cluster.stop_looking();
         let closed = join_all(self.pools.iter().map(|server| server.close(limit))).await;
         closed.into_iter().collect()
     }

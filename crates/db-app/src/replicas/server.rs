@@ -1,7 +1,7 @@
 //! One server as whoever routes sees it: a pool for reads, opened when it is needed, in place of which the one for writes is used
 //! while this is the primary.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use db_core::{Acquire, Cause, Error, Params, Phase, Result, RowStream, Signal};
@@ -20,14 +20,24 @@ struct Pools {
     number: usize,
     target: Target,
     settings: Settings,
-    reads: OnceLock<Pool>,
-    opening: Mutex<Option<Opening>>,
+    reads: Arc<OnceLock<Pool>>,
+    opening: Mutex<Stage>,
     /// A server that is only looked at has none.
     writes: Option<Arc<WritePool>>,
 }
 
-/// A pool that is being opened, for all who ask for it meanwhile.
-type Opening = Shared<BoxFuture<'static, Result<Pool, Arc<Error>>>>;
+/// How far the opening of a pool has come.
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Before,
+    /// For all who ask for it meanwhile.
+    UnderWay(Opening),
+    /// Nothing is opened any more.
+    Closed,
+}
+
+type Opening = Shared<BoxFuture<'static, Result<(), Arc<Error>>>>;
 
 impl Server {
     pub(super) fn new(
@@ -38,7 +48,7 @@ impl Server {
     ) -> Self {
         // Whoever routes tries again, or elsewhere.
         settings.connect_retry.max_retries = 0;
-        let (reads, opening) = (OnceLock::new(), Mutex::default());
+        let (reads, opening) = (Arc::default(), Mutex::default());
         Self(Arc::new(Pools { number, target, settings, reads, opening, writes }))
     }
 
@@ -55,31 +65,43 @@ impl Server {
 
     async fn pool(&self) -> Result<&Pool> {
         let Pools { reads, .. } = &*self.0;
-        if let Some(pool) = self.writes().or(reads.get()) {
-            return Ok(pool);
-        }
-        match self.opening().await {
-            Ok(pool) => Ok(reads.get_or_init(|| pool)),
-            Err(error) => Err(error.duplicate()),
+        loop {
+            if let Some(pool) = self.writes().or(reads.get()) {
+                return Ok(pool);
+            }
+            self.opening()?.await.map_err(|error| error.duplicate())?;
         }
     }
 
     /// It goes on when those who asked for it give up: a look waits for less than a far server takes to connect, and would never
     /// see it.
-    fn opening(&self) -> Opening {
-        let Pools { target, settings, opening, .. } = &*self.0;
-        let mut opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(under_way) = opening.as_ref().filter(|opening| opening.peek().is_none()) {
-            return under_way.clone();
+    fn opening(&self) -> Result<Opening> {
+        let Pools { target, settings, reads, .. } = &*self.0;
+        let mut stage = self.stage();
+        match &*stage {
+            Stage::Closed => {
+                return Err(Error::new(Signal::new(Cause::PoolClosed, Phase::Acquire), "the pool is closed"));
+            }
+            // What has failed is tried again; what has succeeded is where the pool is looked for first.
+            Stage::UnderWay(opening) if !matches!(opening.peek(), Some(Err(_))) => return Ok(opening.clone()),
+            Stage::UnderWay(_) | Stage::Before => {}
         }
         let opened = AbortOnDropHandle::new(tokio::spawn(Pool::open(target.clone(), settings.clone())));
-        let opened = async {
+        let reads = Arc::clone(reads);
+        let opened = async move {
             let opened = opened.await.unwrap_or_else(|error| {
                 Err(Error::new(Signal::new(Cause::Defect, Phase::Connect), error.to_string()))
             });
-            opened.map_err(Arc::new)
+            reads.set(opened.map_err(Arc::new)?).ok();
+            Ok(())
         };
-        opening.insert(opened.boxed().shared()).clone()
+        let opening = opened.boxed().shared();
+        *stage = Stage::UnderWay(opening.clone());
+        Ok(opening)
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that are open.
@@ -89,7 +111,7 @@ impl Server {
 
     /// Closes what is for reads; the pool for writes is the database's own.
     pub(super) async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
-        *self.0.opening.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.stage() = Stage::Closed;
         match self.0.reads.get() {
             Some(pool) => pool.close(limit).await,
             None => Ok(()),

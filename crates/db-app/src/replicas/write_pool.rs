@@ -54,7 +54,9 @@ impl WritePool {
             };
             let pool = self.pool.get_or_init(|| opened);
             // It may have been another one's turn just now.
-            self.turn();
+            if self.at().is_some() {
+                self.turn();
+            }
             return Ok(pool.clone());
         }
     }
@@ -62,8 +64,10 @@ impl WritePool {
     fn turn(&self) {
         // Two who turn it do so one after the other, and each to what is right by then.
         let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(pool), Some(at)) = (self.pool.get(), self.at()) {
-            pool.turn_to(self.targets[at].clone());
+        let Some(pool) = self.pool.get() else { return };
+        match self.at() {
+            Some(at) => pool.turn_to(self.targets[at].clone()),
+            None => pool.turn_away(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Network, POLL, READY};
@@ -100,7 +101,11 @@ impl Member {
     }
 
     pub(crate) async fn remove(self) -> Result<(), Error> {
-        self.docker(["rm", "--force", "--volumes", &self.container]).await
+        self.docker(["rm", "--force", "--volumes", &self.container]).await?;
+        // The last one of a cluster removes the network, by commands of their own.
+        let network = self.network;
+        let removed = spawn_blocking(move || drop(network));
+        removed.await.map_err(|error| Error::Docker(error.to_string()))
     }
 
     /// Takes it off its network. Its sockets stay open, and so do those of the others to it.

@@ -30,7 +30,7 @@ pub(crate) struct Network {
 const LABEL: &str = "db-test.lock";
 
 /// How often somebody else may take the addresses that were found free.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: u32 = 8;
 
 impl Network {
     /// Makes a network, and removes what killed processes left behind.
@@ -40,7 +40,8 @@ impl Network {
     pub(crate) async fn create() -> Result<Arc<Self>, Error> {
         let made = spawn_blocking(|| {
             remove_left_overs();
-            let lock = tempfile::Builder::new().prefix("db-test-").suffix(".lock").tempfile()?;
+            // Networks and stopped containers outlive a restart of the machine, and so must what tells that they are ours.
+            let lock = tempfile::Builder::new().prefix("db-test-").suffix(".lock").tempfile_in("/var/tmp")?;
             lock.as_file().lock()?;
             let name = lock.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let mut this = Self { lock, name, subnet: Ipv4Addr::UNSPECIFIED };
@@ -55,17 +56,23 @@ impl Network {
     fn claim(&self) -> Result<Ipv4Addr, Error> {
         let label = self.label();
         let create = ["network", "create", "--label", &label];
-        let mut attempt = 1;
-        loop {
+        let claim = || {
             run(create.iter().copied().chain([&*self.name]))?;
             let asked = "{{(index .IPAM.Config 0).Subnet}}";
             let subnet = run(["network", "inspect", "--format", asked, &self.name])?;
             run(["network", "rm", &self.name])?;
-            match run(create.iter().copied().chain(["--subnet", &subnet, &self.name])) {
-                Ok(_) => return first_address(&subnet),
-                Err(error) if attempt == ATTEMPTS => return Err(error),
-                // Another cluster was faster.
-                Err(_) => attempt += 1,
+            run(create.iter().copied().chain(["--subnet", &subnet, &self.name]))?;
+            first_address(&subnet)
+        };
+        let mut attempt = 1;
+        loop {
+            match claim() {
+                Err(_) if attempt < ATTEMPTS => {
+                    // Another cluster was faster, or has the last one that was free; those of tests are soon free again.
+                    sleep(POLL * 2_u32.pow(attempt));
+                    attempt += 1;
+                }
+                done => return done,
             }
         }
     }
