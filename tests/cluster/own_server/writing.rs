@@ -294,7 +294,8 @@ async fn without_a_primary_it_does_not_start() {
         let (server, _) = server.rsplit_once('/').expect("a database");
         format!("{server}/wrong?{options}")
     };
-    check(&replica, &no_such_database(&primary), "the server is a standby").await;
+    let whole = check(&replica, &no_such_database(&primary), "the server is a standby").await;
+    assert!(whole.contains(&format!("{} replica", host(&replica))), "{whole}");
     check(&no_such_database(&primary), &replica, "database \"wrong\" does not exist").await;
 
     // Whose first server is gone must not write to just any other.

@@ -61,7 +61,14 @@ impl Replicas {
     /// As [`Pool::open`]; and when only a server that may be no replica at all takes writes.
     pub(crate) async fn open_writes(&self, settings: &Settings) -> Result<Pool> {
         self.check_primary()?;
-        self.writes.open(settings).await
+        self.writes.open(settings).await.map_err(|error| match self.writes.at() {
+            Some(_) => error,
+            None => {
+                let one = |stats: &EndpointStats| format!("{} {}", stats.name, stats.standing);
+                let all: Vec<_> = self.cluster.stats().iter().map(one).collect();
+                error.context(format_args!("no primary ({})", all.join(", ")))
+            }
+        })
     }
 
     /// A server that was never promoted is no replica. What tells so otherwise is that it is of the same cluster as that of
