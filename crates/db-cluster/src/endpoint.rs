@@ -48,8 +48,9 @@ const SMOOTHING: u64 = 8;
 /// any more.
 const RECOVERY: u64 = 2;
 
-/// All sessions of a primary that is killed have ended within less than this.
-const DYING: Duration = Duration::from_millis(100);
+/// All sessions of a primary that is killed have ended within less than this. A pooler without a server says as much of every
+/// statement, while its connections are well.
+const DYING: Duration = Duration::from_secs(1);
 
 impl<P> Endpoint<P> {
     pub(crate) fn new(name: String, pool: P, look_pool: Option<P>) -> Self {

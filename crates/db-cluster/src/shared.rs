@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db_core::{Acquire, Cause, EndpointChanged, Error, Kind, Observer, Outcome, Phase, Signal, SqlState};
+use db_core::{Acquire, Cause, EndpointChanged, Error, Kind, Observer, Phase, Signal, SqlState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -146,10 +146,8 @@ impl<P: Acquire> Shared<P> {
         let endpoint = &self.endpoints[index];
         let is_read_only = error.sqlstate() == Some(SqlState::READ_ONLY_TRANSACTION);
         let is_lost = error.kind() == Kind::Connection;
-        // What was not sent, or was refused, was so by a session that is there.
-        let has_ended = is_lost && error.phase() == Phase::Execute && error.outcome() == Outcome::Unknown
-            || error.sqlstate() == Some(SqlState::ADMIN_SHUTDOWN);
-        if has_ended && self.board.borrow().writer == Some(index) && endpoint.replacing.is_due() {
+        let is_writers = self.board.borrow().writer == Some(index);
+        if is_lost && error.phase() == Phase::Execute && is_writers && endpoint.replacing.is_due() {
             endpoint.pool.rotate();
         }
         if is_read_only || is_lost {
