@@ -28,7 +28,7 @@ impl Consistency {
     }
 
     /// Notes what was written, so that later reads of this request see it, and those of whoever gets the answer. The later of two
-    /// histories wins; of different clusters it is the one noted last.
+    /// histories wins; of different clusters the one that counts for longer.
     pub fn wrote(&self, token: ConsistencyToken) {
         let mut newest = self.newest();
         *newest = Some(newest.map_or(token, |older| token.max(older)));
