@@ -26,6 +26,8 @@ struct Readers {
 /// The machine is to be busy, and Patroni to come to its turn.
 const PAUSE: Duration = Duration::from_millis(5);
 const READERS: usize = 8;
+/// Patroni takes 20 s to replace a leader that is silent.
+const LONG: Duration = Duration::from_secs(60);
 /// How long after a promotion writes must flow again. Loosely, on a busy machine; the figure itself is printed, and
 /// `cargo xtask patroni demo` holds it to 2 s.
 const FLOW: Duration = Duration::from_secs(10);
@@ -173,7 +175,7 @@ async fn the_leader_is_switched_over_and_killed() {
     for member in (0..servers.members().len()).filter(|member| *member != first) {
         servers.follows(member, first).await.expect("caught up");
     }
-    let (readers, writers) = (Readers::begin(&cluster), Writers::with_pause(&cluster, PAUSE));
+    let (readers, writers) = (Readers::begin(&cluster), Writers::patient(&cluster, PAUSE, LONG));
     let service = Service::begin(&servers).await;
     writers.flow().await;
 

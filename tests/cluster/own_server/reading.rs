@@ -37,8 +37,7 @@ async fn writes_go_to_the_primary_and_reads_evenly_to_replicas() {
         scene.where_a_read_goes().await;
     }
     let later = [1, 2].map(|node| scene.stats(node).served);
-    // Loosely: one that is four times as slow for a moment, as on a busy machine, gets less meanwhile.
-    assert!((later[0] - served[0]).abs_diff(500) < 250, "{served:?} {later:?}");
+    assert!((later[0] - served[0]).abs_diff(500) < 100, "{served:?} {later:?}");
     let stats = scene.stats(1);
     assert_eq!((stats.in_flight, stats.timeline), (0, Some(1)));
     assert!(stats.latency.is_some() && stats.lag.is_some(), "{stats:?}");

@@ -2,7 +2,7 @@
 //! the primary is killed, a replica promoted, and the others come back behind it. Prints who served what meanwhile, and whether
 //! every acknowledged write is there. Fails when one is not, or when a read failed.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+#![expect(clippy::print_stdout, reason = "an example prints")]
 
 #[path = "../stage/mod.rs"]
 mod stage;
@@ -35,13 +35,7 @@ struct Play<'p> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    stage::ended(demo().await)
 }
 
 async fn demo() -> Result<()> {

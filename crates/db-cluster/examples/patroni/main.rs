@@ -2,7 +2,7 @@
 //! is asked to, fails over because the leader is killed, and takes the old one back. Prints who served what meanwhile, and fails
 //! when a read failed, an acknowledged write is lost, callers got too many errors, or writes flow again too late.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+#![expect(clippy::print_stdout, reason = "an example prints")]
 
 #[path = "../stage/mod.rs"]
 mod stage;
@@ -47,13 +47,7 @@ struct Failover {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    stage::ended(demo().await)
 }
 
 async fn demo() -> Result<()> {

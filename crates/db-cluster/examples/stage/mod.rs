@@ -5,6 +5,7 @@ pub(crate) mod outcome;
 pub(crate) mod timeline;
 
 use std::error::Error as StdError;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,18 @@ pub(crate) async fn route(
         builder = builder.endpoint_watched_over(name, pool(READERS + WRITERS)?, pool(1)?);
     }
     Ok(builder.start().await?)
+}
+
+/// Says why a demo failed, if it did.
+#[expect(clippy::print_stderr, reason = "an example prints")]
+pub(crate) fn ended(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Says what the rows of the timeline mean.
