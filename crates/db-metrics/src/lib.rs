@@ -1,0 +1,1 @@
+//! Metrics of the PostgreSQL layer by OpenTelemetry.
