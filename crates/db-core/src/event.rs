@@ -4,6 +4,7 @@
 //! Observers are called on the caller's task and must neither block nor panic.
 
 mod cluster;
+mod observers;
 mod retry;
 
 use std::panic::Location;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::Error;
 
 pub use cluster::{EndpointChanged, ReadMoved};
+pub use observers::Observers;
 pub use retry::{BreakerChanged, BreakerState, CommitResolved, GaveUp, GaveUpReason, ResolvedBy, Retried};
 
 /// Receives events. Every method does nothing unless it is overridden.
@@ -155,12 +157,16 @@ pub struct Leaked<'a> {
 pub struct Executed<'a> {
     /// Name of the pool.
     pub pool: &'a str,
+    /// `host:port` of the server.
+    pub endpoint: &'a str,
     /// Its text as given. Literals in it may be secrets: for a log take [`Executed::statement`].
     pub sql: &'a str,
     /// From its start to the last row; for a stream to the moment when the rows began to arrive.
     pub took: Duration,
     /// Whether that is longer than the pool's limit for slow statements.
     pub is_slow: bool,
+    /// How many rows it gave; none when it failed, when it gives no rows, and for a stream.
+    pub rows: Option<u64>,
     /// Why it failed, if it did.
     pub error: Option<&'a Error>,
 }
@@ -231,7 +237,10 @@ constructors! {
     Released { pool: &'a str, held: Duration }
     Closed { pool: &'a str, endpoint: &'a str, reason: CloseReason, state: ConnectionState, lived: Duration }
     Leaked { pool: &'a str, place: &'a Location<'a>, held: Duration }
-    Executed { pool: &'a str, sql: &'a str, took: Duration, is_slow: bool, error: Option<&'a Error> }
+    Executed {
+        pool: &'a str, endpoint: &'a str, sql: &'a str, took: Duration, is_slow: bool, rows: Option<u64>,
+        error: Option<&'a Error>
+    }
 }
 
 /// Writes events with `tracing`, target `db::pool`: what went wrong as warnings, connections opened and

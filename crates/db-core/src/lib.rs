@@ -19,7 +19,8 @@
 //! - [`Signal::classify`] is the one table that decides these answers. It is pure.
 //! - [`Executor`] runs statements; [`Query`] adds the verbs by cardinality to everything that is one.
 //! - [`Acquire`] is a pool of such connections to one server.
-//! - [`Observer`] is told of events; [`Log`] writes them with `tracing`.
+//! - [`Observer`] is told of events; [`Log`] writes them with `tracing`, [`Observers`] passes them on to several.
+//! - [`query_summary`] and [`without_literals`] say what a statement does, for metrics, traces and logs.
 //! - [`Probe`] is one health check.
 //! - [`CredentialProvider`] gives the password of each connection that is opened.
 //!
@@ -40,7 +41,9 @@ mod event;
 mod probe;
 mod redact;
 mod report;
+mod sql;
 mod sqlstate;
+mod summary;
 
 #[cfg(feature = "postgres")]
 mod acquire;
@@ -57,13 +60,14 @@ pub use error::{Error, Result, ServerError, Wait};
 pub use event::{
     AcquireFailed, Acquired, BreakerChanged, BreakerState, CloseReason, Closed, CommitResolved,
     ConnectFailed, Connected, ConnectionState, EndpointChanged, Executed, GaveUp, GaveUpReason, HighUse,
-    Leaked, Log, Observer, ReadMoved, Released, ResolvedBy, Retried,
+    Leaked, Log, Observer, Observers, ReadMoved, Released, ResolvedBy, Retried,
 };
 pub use probe::{Finding, Probe, Status};
 pub use redact::without_literals;
 pub use report::Report;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sqlstate::SqlState;
+pub use summary::query_summary;
 
 #[cfg(feature = "postgres")]
 pub use acquire::Acquire;

@@ -1,64 +1,35 @@
 //! Statements for a log: their text without literals, which may be passwords or people's data.
 
+use crate::sql::{Piece, Pieces};
+
 /// The longest text, in characters.
 const LONGEST: usize = 500;
 
-/// A statement on one line, with `?` in place of each text and number, cut after 500 characters: for logs and for people.
+/// A statement on one line, with `?` in place of each text and number and without comments, cut after 500 characters: for logs,
+/// for traces, and for people.
 #[must_use]
 pub fn without_literals(sql: &str) -> String {
     let mut shown = String::new();
-    let mut rest = sql.trim();
-    while let Some(first) = rest.chars().next() {
-        if shown.chars().count() >= LONGEST {
+    let mut length = 0;
+    for piece in Pieces::of(sql.trim()) {
+        let mut buffer = [0; 4];
+        let text = match piece {
+            Piece::Word(text) => text,
+            Piece::Literal(_) => "?",
+            Piece::Space | Piece::Comment if shown.ends_with(' ') => "",
+            Piece::Space | Piece::Comment => " ",
+            Piece::Sign(sign) => sign.encode_utf8(&mut buffer),
+        };
+        let room = LONGEST - length;
+        shown.extend(text.chars().take(room));
+        length += text.chars().count().min(room);
+        if length == LONGEST {
             shown.push('…');
             break;
         }
-        let follows_word = shown.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
-        let (piece, length) = if first == '\'' {
-            // An escape string has its E before the quote.
-            (Some("?"), text_length(rest, shown.ends_with(['e', 'E'])))
-        } else if let Some(length) = dollar_quoted_length(rest).filter(|_| !follows_word) {
-            (Some("?"), length)
-        } else if first.is_ascii_digit() && !follows_word {
-            (Some("?"), rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(rest.len()))
-        } else if let Some(comment) = rest.strip_prefix("--") {
-            (None, comment.find('\n').map_or(rest.len(), |end| end + 2))
-        } else if first.is_whitespace() {
-            let length = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
-            (Some(if shown.ends_with(' ') { "" } else { " " }), length)
-        } else {
-            shown.push(first);
-            (None, first.len_utf8())
-        };
-        shown.push_str(piece.unwrap_or_default());
-        rest = &rest[length..];
     }
+    shown.truncate(shown.trim_end().len());
     shown
-}
-
-/// The length of the text in single quotes at the beginning; an open one goes on to the end.
-fn text_length(sql: &str, has_escapes: bool) -> usize {
-    let mut characters = sql.char_indices().skip(1).peekable();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' if has_escapes => drop(characters.next()),
-            '\'' if characters.peek().is_some_and(|(_, next)| *next == '\'') => drop(characters.next()),
-            '\'' => return at + 1,
-            _ => {}
-        }
-    }
-    sql.len()
-}
-
-/// The length of the text between `$tag$` and `$tag$` at the beginning, if there is one.
-fn dollar_quoted_length(sql: &str) -> Option<usize> {
-    let tag_end = sql.strip_prefix('$')?.find('$')? + 2;
-    let tag = &sql[..tag_end];
-    let is_tag = tag[1..tag_end - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
-    if !is_tag || tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    Some(sql[tag_end..].find(tag).map_or(sql.len(), |end| tag_end + end + tag_end))
 }
 
 #[cfg(test)]
@@ -76,6 +47,7 @@ mod tests {
         check("DO $$ hunter2", "DO ?");
         check("SELECT 'open hunter2", "SELECT ?");
         check("SELECT 1 -- hunter2\n, 2", "SELECT ? , ?");
+        check("SELECT 1 /* 'hunter2 */ + 2", "SELECT ? + ?");
         check("SELECT 'é', \"ü\"", "SELECT ?, \"ü\"");
         check("", "");
     }
@@ -85,5 +57,6 @@ mod tests {
         let shown = without_literals(&"é".repeat(1_000));
         assert_eq!(shown.chars().count(), LONGEST + 1);
         assert!(shown.ends_with('…'));
+        assert_eq!(without_literals(&"+".repeat(1_000)).chars().count(), LONGEST + 1);
     }
 }

@@ -56,16 +56,22 @@ pub struct Details {
 }
 
 impl Error {
+    /// The SQLSTATE, or the phase in lower case for errors that are not the server's: one of few words, for figures.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self.sqlstate() {
+            Some(code) => code.to_string(),
+            None => format!("{:?}", self.phase()).to_lowercase(),
+        }
+    }
+
     /// The error in the form that monitoring and support work with.
     #[must_use]
     pub fn report(&self) -> Report {
         let server = self.server();
         Report {
             kind: self.kind(),
-            code: match self.sqlstate() {
-                Some(code) => code.to_string(),
-                None => format!("{:?}", self.phase()).to_lowercase(),
-            },
+            code: self.code(),
             message: self.to_string(),
             details: Details {
                 phase: self.phase(),

@@ -15,7 +15,7 @@ use crate::release::{Held, Place};
 use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
-use crate::shared::Shared;
+use crate::span::StatementSpan;
 use crate::watch::Caller;
 use crate::wire::{Effects, Ends, Transaction};
 use crate::{Detached, Tx, TxOptions};
@@ -255,33 +255,43 @@ impl Conn {
         self.session.patience().until(self.deadline)
     }
 
-    fn shared(&self) -> Option<&Arc<Shared>> {
-        self.held.as_ref().map(Held::shared)
-    }
-
-    /// Runs a statement, and tells the observer how it went.
-    async fn observed<T>(&self, sql: &str, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        let started = Instant::now();
+    /// Runs a statement, and tells the observer how it went, and how many rows it gave.
+    async fn observed<T>(
+        &self,
+        sql: &str,
+        rows: fn(&T) -> Option<u64>,
+        operation: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let (started, span) = (Instant::now(), self.span(sql));
         let (effects, before) = (self.session.wire.effects(), self.unfinished.seen());
         let result = self.run(Phase::Execute, operation).await;
         if is_set_local(sql) && self.unfinished.is_only_one_since(before) && !effects.has(Effects::SETTING) {
             // It ends with its transaction, which the server does not say.
             self.session.wire.forget(Effects::SETTING);
         }
-        self.tell(sql, started, result.as_ref().err());
+        span.end(result.as_ref().err());
+        self.tell(sql, started, result.as_ref().map(rows));
         result
     }
 
-    fn tell(&self, sql: &str, started: Instant, error: Option<&Error>) {
-        let Some(shared) = self.shared() else { return };
+    fn span(&self, sql: &str) -> StatementSpan {
+        let Some(held) = &self.held else { return StatementSpan::none() };
+        StatementSpan::begin(sql, held.endpoint(), &held.shared().server.database)
+    }
+
+    fn tell(&self, sql: &str, started: Instant, result: Result<Option<u64>, &Error>) {
+        let Some(held) = &self.held else { return };
+        let shared = held.shared();
         let (took, limit) = (started.elapsed(), shared.settings.slow_query);
         let is_slow = !limit.is_zero() && took >= limit;
-        shared.about.observer.executed(&Executed::new(&shared.about.pool, sql, took, is_slow, error));
+        let (rows, error) = (result.ok().flatten(), result.err());
+        let event = Executed::new(&shared.about.pool, held.endpoint(), sql, took, is_slow, rows, error);
+        shared.about.observer.executed(&event);
     }
 
     async fn start_stream(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
         let session = self.usable(Phase::Execute)?;
-        let started = Instant::now();
+        let (started, span) = (Instant::now(), self.span(sql));
         let running = self.start();
         let result = self.patience().bound(Phase::Execute, session.stream(sql, params)).await;
         let result = match result {
@@ -297,7 +307,8 @@ impl Conn {
             }
             Err(silent) => Err(silent),
         };
-        self.tell(sql, started, result.as_ref().err());
+        span.end(result.as_ref().err());
+        self.tell(sql, started, result.as_ref().map(|_| None));
         result
     }
 }
@@ -307,12 +318,13 @@ impl Conn {
 impl Conn {
     pub(crate) async fn fetch_here(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
         let session = self.usable(Phase::Execute)?;
-        self.observed(sql, pin!(session.fetch(sql, params))).await
+        self.observed(sql, |rows: &Vec<Row>| u64::try_from(rows.len()).ok(), pin!(session.fetch(sql, params)))
+            .await
     }
 
     pub(crate) async fn execute_here(&self, sql: &str, params: Params<'_>) -> Result<u64> {
         let session = self.usable(Phase::Execute)?;
-        self.observed(sql, pin!(session.execute(sql, params))).await
+        self.observed(sql, |_| None, pin!(session.execute(sql, params))).await
     }
 
     /// Begins a transaction where a pooler would give the next statement another session. Giving the connection back ends it.
@@ -323,7 +335,7 @@ impl Conn {
 
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
         let session = self.usable(Phase::Execute)?;
-        self.observed(sql, pin!(session.simple(sql, Phase::Execute))).await
+        self.observed(sql, |_| None, pin!(session.simple(sql, Phase::Execute))).await
     }
 }
 

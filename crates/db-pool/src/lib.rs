@@ -47,6 +47,8 @@
 //!   [`Conn::copy_in`] and [`insert_columns`] store many rows, [`Conn::detach`] takes a connection out.
 //! - **Events and figures.** An observer of `db-core` is told of connections, checkouts, leaks with their place, and statements
 //!   with their time; [`Pool::stats`] has the figures.
+//! - **Spans.** Each statement is a span of `tracing` (target `db::span`, level `debug`) with the names of the OpenTelemetry
+//!   conventions, a child of the caller's. Its text has no literals.
 //!
 //! # Settings
 //! [`Settings`] is a plain struct. Each field says its default, its minimum and the reason for it. Nothing is read from the
@@ -111,6 +113,7 @@ mod session;
 mod session_settings;
 mod settings;
 mod shared;
+mod span;
 mod statements;
 mod stats;
 mod store;
