@@ -18,13 +18,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db-cluster", &["db-core", "db-testkit"]),
     ("db-embedded", &[]),
     ("db-health", &["db-core"]),
+    ("db-metrics", &["db-core"]),
     ("db-migrate", &["db-core", "db-migrate-macros"]),
     ("db-migrate-macros", &[]),
     ("db-pool", &["db-core"]),
     // Its examples start a server when none is given.
     ("db-retry", &["db-core", "db-testkit"]),
     ("db-testkit", &["db-embedded"]),
-    ("db-app", &["db-cluster", "db-core", "db-embedded", "db-health", "db-migrate", "db-pool", "db-retry"]),
+    (
+        "db-app",
+        &[
+            "db-cluster",
+            "db-core",
+            "db-embedded",
+            "db-health",
+            "db-metrics",
+            "db-migrate",
+            "db-pool",
+            "db-retry",
+        ],
+    ),
     (
         "db-tests",
         &["db-app", "db-cluster", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"],

@@ -1,0 +1,107 @@
+//! What is known of each statement: the attributes of its operations. Bounded, whatever is run.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use db_core::query_summary;
+use opentelemetry::KeyValue;
+
+use crate::attributes::of_server;
+use crate::names::attribute;
+
+/// How many summaries are told apart; the others are [`OTHER`].
+const SUMMARIES: usize = 200;
+
+/// How many texts are remembered for each server. When there are more, all are forgotten: what is still run comes back, what
+/// never was the same twice does not.
+const TEXTS: usize = 1024;
+
+/// The summary of statements beyond the first [`SUMMARIES`] different ones.
+pub(crate) const OTHER: &str = "other";
+
+/// The statements of one server.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// What all operations there have in common.
+    common: Vec<KeyValue>,
+    seen: Arc<Summaries>,
+    known: RwLock<HashMap<Box<str>, Arc<[KeyValue]>>>,
+}
+
+/// The summaries that are told apart, on all servers.
+#[derive(Debug, Default)]
+pub(crate) struct Summaries(Mutex<HashSet<String>>);
+
+impl Summaries {
+    /// The summary itself while there is room for it.
+    fn admit(&self, summary: String) -> String {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(&summary) {
+            return summary;
+        }
+        if seen.len() >= SUMMARIES {
+            return OTHER.to_owned();
+        }
+        seen.insert(summary.clone());
+        summary
+    }
+}
+
+impl Statements {
+    pub(crate) fn new(database: &str, endpoint: &str, seen: Arc<Summaries>) -> Self {
+        let mut common = vec![
+            KeyValue::new(attribute::SYSTEM_NAME, "postgresql"),
+            KeyValue::new(attribute::NAMESPACE, database.to_owned()),
+        ];
+        common.extend(of_server(endpoint));
+        Self { common, seen, known: RwLock::default() }
+    }
+
+    /// The attributes of an operation that went well.
+    pub(crate) fn attributes(&self, sql: &str) -> Arc<[KeyValue]> {
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
+            return Arc::clone(known);
+        }
+        let summary = self.seen.admit(query_summary(sql));
+        let attributes: Arc<[KeyValue]> =
+            self.common.iter().cloned().chain([KeyValue::new(attribute::QUERY_SUMMARY, summary)]).collect();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= TEXTS {
+            known.clear();
+        }
+        known.insert(sql.into(), Arc::clone(&attributes));
+        attributes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(statements: &Statements, sql: &str) -> String {
+        statements.attributes(sql).last().expect("a summary").value.as_str().into_owned()
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let statements = Statements::new("shop", "h:5432", Arc::default());
+        for number in 0..10_000 {
+            let expect = if number < 200 { format!("SELECT t{number}") } else { "other".to_owned() };
+            assert_eq!(summary(&statements, &format!("SELECT * FROM t{number}")), expect);
+        }
+        assert!(statements.known.read().expect("lock").len() <= TEXTS);
+        assert_eq!(
+            summary(&statements, "SELECT 1 FROM t7"),
+            "SELECT t7",
+            "one that was seen is told apart for ever"
+        );
+    }
+
+    #[test]
+    fn literals_make_no_difference() {
+        let statements = Statements::new("shop", "h:5432", Arc::default());
+        let of = |number: i32| summary(&statements, &format!("SELECT * FROM t WHERE id = {number}"));
+        assert_eq!((of(1), of(2)), ("SELECT t".to_owned(), "SELECT t".to_owned()));
+        assert_eq!(statements.seen.0.lock().expect("lock").len(), 1);
+    }
+}

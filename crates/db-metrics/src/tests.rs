@@ -1,0 +1,233 @@
+//! All metrics as an exporter gets them, against a table of the conventions and of ours.
+
+use std::collections::BTreeSet;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_core::*;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use opentelemetry_semantic_conventions::{attribute as conventional, metric as convention};
+
+use crate::{Metrics, PoolFigures, ServerFigures};
+
+/// What a metric is called, how it is measured and in which unit, with the attributes of all its points.
+type Shape = (String, &'static str, String, Vec<String>);
+
+fn collect(provider: &SdkMeterProvider, exporter: &InMemoryMetricExporter) -> Vec<Shape> {
+    provider.force_flush().expect("collected");
+    let all = exporter.get_finished_metrics().expect("metrics");
+    let mut shapes: Vec<_> = all.last().map(shapes).unwrap_or_default();
+    shapes.sort();
+    shapes
+}
+
+fn shapes(metrics: &ResourceMetrics) -> Vec<Shape> {
+    let all = metrics.scope_metrics().flat_map(|scope| scope.metrics());
+    all.map(|metric| {
+        let (kind, attributes) = match metric.data() {
+            AggregatedMetrics::F64(data) => points(data),
+            AggregatedMetrics::U64(data) => points(data),
+            AggregatedMetrics::I64(data) => points(data),
+        };
+        (metric.name().to_owned(), kind, metric.unit().to_owned(), attributes)
+    })
+    .collect()
+}
+
+fn points<T>(data: &MetricData<T>) -> (&'static str, Vec<String>) {
+    let mut keys = BTreeSet::new();
+    let kind = match data {
+        MetricData::Gauge(gauge) => {
+            gauge
+                .data_points()
+                .for_each(|point| keys.extend(point.attributes().map(|it| it.key.to_string())));
+            "gauge"
+        }
+        MetricData::Sum(sum) => {
+            sum.data_points().for_each(|point| keys.extend(point.attributes().map(|it| it.key.to_string())));
+            if sum.is_monotonic() { "counter" } else { "updowncounter" }
+        }
+        MetricData::Histogram(histogram) => {
+            histogram
+                .data_points()
+                .for_each(|point| keys.extend(point.attributes().map(|it| it.key.to_string())));
+            "histogram"
+        }
+        MetricData::ExponentialHistogram(_) => "exponential histogram",
+    };
+    (kind, keys.into_iter().collect())
+}
+
+fn failure() -> Error {
+    Error::server_error(
+        ServerError::new(SqlState::SERIALIZATION_FAILURE, Severity::Error, "could not serialize"),
+        Phase::Execute,
+    )
+}
+
+/// Every event once, and everything that can be watched.
+fn tell_all(metrics: &Metrics) {
+    let (took, failure) = (Duration::from_millis(2), failure());
+    let (pool, endpoint) = ("primary", "db.example:5432");
+    metrics.connected(&Connected::new(pool, endpoint, took));
+    metrics.connect_failed(&ConnectFailed::new(pool, endpoint, &failure));
+    metrics.acquired(&Acquired::new(pool, took, 1, 2));
+    let busy = Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), "busy");
+    metrics.acquire_failed(&AcquireFailed::new(
+        pool,
+        &busy.with_wait(Wait { waited: took, in_use: 2, max: 2, waiting: 1 }),
+    ));
+    metrics.released(&Released::new(pool, took));
+    metrics.closed(&Closed::new(pool, endpoint, CloseReason::Idle, ConnectionState::Idle, took));
+    metrics.leaked(&Leaked::new(pool, Location::caller(), took));
+    metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, true, Some(3), None));
+    metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, false, None, Some(&failure)));
+    metrics.retried(&Retried::new(endpoint, "fetch", 1, took, format_args!("lost")));
+    metrics.gave_up(&GaveUp::new(endpoint, "fetch", 3, GaveUpReason::Exhausted, format_args!("lost")));
+    metrics.breaker_changed(&BreakerChanged::new(endpoint, BreakerState::Open, None));
+    metrics.commit_resolved(&CommitResolved::new(endpoint, ResolvedBy::Marker, Outcome::Executed));
+    metrics.endpoint_changed(&EndpointChanged::new(endpoint, "replica", "primary", None));
+    metrics.read_moved(&ReadMoved::new(endpoint, None));
+    metrics.migrated(took);
+    metrics.watch_pools(|| vec![PoolFigures::named("primary")]);
+    metrics.watch_servers(|| {
+        let mut server = ServerFigures::named("db.example:5432", "replica");
+        (server.lag, server.lag_bytes) = (Some(Duration::from_secs(1)), Some(16));
+        vec![server]
+    });
+    metrics.watch_components(|| vec![("postgres".to_owned(), 0)]);
+    metrics.watch_alerts(|| vec![("pool_utilization".to_owned(), false)]);
+    metrics.watch_pending(|| Some(0));
+}
+
+/// A14, E10: names, instruments, units and attributes are those of the conventions, and ours beside them.
+#[test]
+fn metrics_have_the_names_of_the_conventions() {
+    use convention::*;
+    use conventional::*;
+
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+    let metrics = Metrics::new(&provider.meter("test"), "shop");
+    tell_all(&metrics);
+
+    let pool: &[&str] = &[DB_CLIENT_CONNECTION_POOL_NAME];
+    let operation: &[&str] = &[DB_NAMESPACE, DB_QUERY_SUMMARY, DB_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT];
+    let failed: &[&str] = &[DB_RESPONSE_STATUS_CODE, ERROR_TYPE];
+    let expect: &[(&str, &str, &str, &[&[&str]])] = &[
+        (DB_CLIENT_OPERATION_DURATION, "histogram", "s", &[operation, failed]),
+        (DB_CLIENT_RESPONSE_RETURNED_ROWS, "histogram", "{row}", &[operation]),
+        (DB_CLIENT_CONNECTION_COUNT, "updowncounter", "{connection}", &[pool, &[DB_CLIENT_CONNECTION_STATE]]),
+        (DB_CLIENT_CONNECTION_IDLE_MAX, "updowncounter", "{connection}", &[pool]),
+        (DB_CLIENT_CONNECTION_IDLE_MIN, "updowncounter", "{connection}", &[pool]),
+        (DB_CLIENT_CONNECTION_MAX, "updowncounter", "{connection}", &[pool]),
+        (DB_CLIENT_CONNECTION_PENDING_REQUESTS, "updowncounter", "{request}", &[pool]),
+        (DB_CLIENT_CONNECTION_TIMEOUTS, "counter", "{timeout}", &[pool]),
+        (DB_CLIENT_CONNECTION_CREATE_TIME, "histogram", "s", &[pool]),
+        (DB_CLIENT_CONNECTION_WAIT_TIME, "histogram", "s", &[pool]),
+        (DB_CLIENT_CONNECTION_USE_TIME, "histogram", "s", &[pool]),
+        (
+            "db.client.connection.closed",
+            "counter",
+            "{connection}",
+            &[pool, &[DB_CLIENT_CONNECTION_STATE, "db.client.connection.close_reason"]],
+        ),
+        (
+            "db.client.connection.failures",
+            "counter",
+            "{failure}",
+            &[pool, &[SERVER_ADDRESS, SERVER_PORT, ERROR_TYPE]],
+        ),
+        ("db.client.connection.leaks", "counter", "{connection}", &[pool]),
+        ("db.client.operation.slow", "counter", "{operation}", &[pool]),
+        ("db.client.retry.retries", "counter", "{retry}", &[&["db.client.retry.endpoint"]]),
+        (
+            "db.client.retry.given_up",
+            "counter",
+            "{call}",
+            &[&["db.client.retry.endpoint", "db.client.retry.reason"]],
+        ),
+        ("db.client.retry.breaker", "gauge", "{breaker}", &[&["db.client.retry.endpoint"]]),
+        (
+            "db.client.retry.commits_resolved",
+            "counter",
+            "{commit}",
+            &[&["db.client.retry.resolved_by", "db.client.retry.outcome"]],
+        ),
+        ("db.client.cluster.lag.time", "gauge", "s", &[&["db.client.cluster.server"]]),
+        ("db.client.cluster.lag.size", "gauge", "By", &[&["db.client.cluster.server"]]),
+        (
+            "db.client.cluster.servers",
+            "gauge",
+            "{server}",
+            &[&["db.client.cluster.server", "db.client.cluster.state"]],
+        ),
+        (
+            "db.client.cluster.changes",
+            "counter",
+            "{change}",
+            &[&["db.client.cluster.server", "db.client.cluster.state"]],
+        ),
+        ("db.client.cluster.reads_moved", "counter", "{read}", &[&["db.client.cluster.server"]]),
+        ("db.client.migration.duration", "histogram", "s", &[]),
+        ("db.client.migration.pending", "gauge", "{migration}", &[]),
+        ("db.client.health.status", "gauge", "{status}", &[&["db.client.health.component"]]),
+        ("db.client.alert.firing", "gauge", "{alert}", &[&["db.client.alert.name"]]),
+    ];
+    let mut expect: Vec<Shape> = expect
+        .iter()
+        .map(|(name, kind, unit, attributes)| {
+            let keys: BTreeSet<_> =
+                attributes.iter().copied().flatten().map(|key| (*key).to_owned()).collect();
+            ((*name).to_owned(), *kind, (*unit).to_owned(), keys.into_iter().collect())
+        })
+        .collect();
+    expect.sort();
+    assert_eq!(collect(&provider, &exporter), expect);
+}
+
+/// A14: whatever statements are run, there are no more than so many time series.
+#[test]
+fn cardinality_is_bounded() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+    let metrics = Metrics::new(&provider.meter("test"), "shop");
+    for number in 0..10_000 {
+        let sql = format!("SELECT {number} FROM table_{number}");
+        let took = Duration::from_millis(1);
+        metrics.executed(&Executed::new("primary", "h:5432", &sql, took, false, Some(1), None));
+    }
+    provider.force_flush().expect("collected");
+    let all = exporter.get_finished_metrics().expect("metrics");
+    let metrics = all.last().expect("metrics").scope_metrics().flat_map(|scope| scope.metrics());
+    for metric in metrics {
+        let series = match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(it)) => it.data_points().count(),
+            AggregatedMetrics::U64(MetricData::Histogram(it)) => it.data_points().count(),
+            _ => continue,
+        };
+        assert_eq!(series, 201, "{}: 200 summaries and the others", metric.name());
+    }
+}
+
+/// What was watched is not kept by the meter.
+#[test]
+fn nothing_is_asked_for_once_the_metrics_are_gone() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+    let metrics = Metrics::new(&provider.meter("test"), "shop");
+    let witness = Arc::new(());
+    let held = Arc::clone(&witness);
+    metrics.watch_pools(move || {
+        let _held = &held;
+        vec![PoolFigures::named("primary")]
+    });
+    assert!(!collect(&provider, &exporter).is_empty());
+    drop(metrics);
+    assert_eq!(Arc::strong_count(&witness), 1);
+    exporter.reset();
+    assert_eq!(collect(&provider, &exporter), []);
+}
