@@ -5,6 +5,7 @@
 
 mod layers;
 mod migrations;
+mod observe;
 mod password;
 mod postgres;
 mod preset;
@@ -27,6 +28,7 @@ use serde::Serialize;
 
 pub use layers::{Layers, Source};
 pub use migrations::MigrationConfig;
+pub use observe::{AlertConfig, ObserveConfig};
 pub use password::password_from_environment;
 pub use postgres::Postgres;
 pub use preset::Preset;
@@ -56,8 +58,13 @@ pub struct Config {
     pub replicas: ReplicaConfig,
     /// The pause between two health checks.
     pub health_interval: Duration,
+    /// How the layer is watched.
+    pub observe: ObserveConfig,
     /// How long stopping may take.
     pub shutdown_timeout: Duration,
+    /// How long a service that is told to stop says that it is not ready before it refuses requests. A part of the time for
+    /// stopping, of which it is at most half.
+    pub shutdown_delay: Duration,
     /// What is logged, as a `tracing` filter; `None` leaves it to the program.
     pub log: Option<String>,
     /// What is odd but not wrong, a line each.

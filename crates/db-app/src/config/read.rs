@@ -47,8 +47,17 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
     let replicas = reader.replicas(environment, preset, &pool, is_server_given, given.as_ref());
     let embedded_dir = reader.embedded_dir(is_server_given);
     let health_interval = reader.millis("DB_HEALTH_INTERVAL_MS", Duration::from_secs(2), 1, Source::Default);
+    let observe = reader.observe();
     let shutdown_timeout =
         reader.millis("DB_SHUTDOWN_TIMEOUT_MS", Duration::from_secs(10), 1, Source::Default);
+    let shutdown_delay = reader.millis("DB_SHUTDOWN_DELAY_MS", Duration::ZERO, 0, Source::Default);
+    if shutdown_delay > shutdown_timeout / 2 {
+        reader.errors.push(format!(
+            "DB_SHUTDOWN_DELAY_MS={}: expected at most half of DB_SHUTDOWN_TIMEOUT_MS, {}",
+            shutdown_delay.as_millis(),
+            (shutdown_timeout / 2).as_millis()
+        ));
+    }
     let log = reader.text("DB_LOG", None, |_| true);
 
     if !reader.errors.is_empty() {
@@ -71,7 +80,9 @@ pub(crate) fn read(layers: &Layers) -> Result<Config, ConfigError> {
         migrations,
         replicas,
         health_interval,
+        observe,
         shutdown_timeout,
+        shutdown_delay,
         log,
         warnings: reader.warnings,
         shown: reader.shown,

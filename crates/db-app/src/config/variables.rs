@@ -198,7 +198,50 @@ pub const VARIABLES: &[Variable] = &[
     ),
     var("DB_EMBEDDED_DIR", "folder of the PostgreSQL that is started", "a folder"),
     var("DB_HEALTH_INTERVAL_MS", "pause between two health checks", MILLIS),
+    Variable {
+        is_secret: true,
+        ..var("REDIS_URL", "a Redis whose health is part of ours", "redis://user:password@host:6379/0")
+    },
+    var("DB_REDIS_CRITICAL", "whether the service cannot live without that Redis", FLAG),
+    var("DB_ALERT_INTERVAL_MS", "pause between two looks at what alerts go by", MILLIS),
+    var(
+        "DB_ALERT_UTILIZATION",
+        "an alert fires when more of the connections are in use, in per cent",
+        "a number from 1 to 100",
+    ),
+    var("DB_ALERT_LATENCY_MS", "an alert fires when an operation takes longer on average", MILLIS),
+    var(
+        "DB_ALERT_ERROR_RATE",
+        "an alert fires when more operations fail, in per cent",
+        "a number from 0 to 100",
+    ),
+    Variable {
+        is_secret: true,
+        ..var(
+            "DB_ALERT_WEBHOOK_URL",
+            "who is told of alerts by HTTP",
+            "http://host/path or https://host/path",
+        )
+    },
+    Variable {
+        is_secret: true,
+        ..var("DB_ALERT_WEBHOOK_SECRET", "what signs these messages", "at least 16 characters")
+    },
+    Variable {
+        aliases: &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        ..var(
+            "DB_OTLP_ENDPOINT",
+            "where `db serve` sends metrics and traces by OTLP",
+            "http://host:4318 or https://host:4318",
+        )
+    },
+    var("DB_TRACE_RATIO", "share of the traces that are sent", "a number from 0 to 1"),
     var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),
+    var(
+        "DB_SHUTDOWN_DELAY_MS",
+        "how long `/health/ready` says 503 on the way down before requests are refused",
+        MILLIS_OR_OFF,
+    ),
     var(
         "DB_LOG",
         "what is logged; by default info by `db serve`, each statement too in development, else error",
