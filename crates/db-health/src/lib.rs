@@ -29,8 +29,10 @@ mod monitor;
 mod probe;
 mod snapshot;
 pub mod view;
+mod window;
 
 pub use check::Check;
 pub use monitor::Monitor;
 pub use probe::{ConnectionProbe, ExecutorProbe, FnProbe};
 pub use snapshot::{Component, Snapshot};
+pub use window::{ErrorCount, SlowStatement, Window, WindowFigures};
