@@ -23,6 +23,7 @@
 //!   [`ExecutorProbe`] goes through any [`Executor`](db_core::Executor), for example a pool of another crate.
 //! - [`view`] turns a [`Snapshot`] into JSON.
 
+mod alerts;
 mod check;
 mod damper;
 mod monitor;
@@ -31,6 +32,11 @@ mod snapshot;
 pub mod view;
 mod window;
 
+pub use alerts::{
+    Alert, AlertSink, AlertState, Alerts, LogSink, Notice, NoticeState, Reading, Rule, Undelivered, rules,
+};
+#[cfg(feature = "webhook")]
+pub use alerts::{SignatureError, WebhookError, WebhookSink, verify_signature};
 pub use check::Check;
 pub use monitor::Monitor;
 pub use probe::{ConnectionProbe, ExecutorProbe, FnProbe};
