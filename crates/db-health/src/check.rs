@@ -6,12 +6,25 @@ use std::time::Duration;
 
 use db_core::Probe;
 
+/// What a check says something about. Complete: the [summary](crate::view::summary) has exactly these three entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// Whether the component can be reached and used.
+    Connectivity,
+    /// Whether the schema is the one that this program needs.
+    SchemaIntegrity,
+    /// Whether it is as quick, and has as much room, as it should.
+    Performance,
+}
+
 /// A probe and how it is run.
 #[derive(Clone)]
 pub struct Check {
     pub(crate) probe: Arc<dyn Probe>,
     pub(crate) is_critical: bool,
     pub(crate) is_service: bool,
+    pub(crate) parent: Option<String>,
+    pub(crate) aspect: Option<Aspect>,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     pub(crate) fail_after: u32,
@@ -26,6 +39,8 @@ impl Check {
             probe: Arc::new(probe),
             is_critical: true,
             is_service: true,
+            parent: None,
+            aspect: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             fail_after: 3,
@@ -44,6 +59,24 @@ impl Check {
     #[must_use]
     pub fn internal(mut self) -> Self {
         self.is_service = false;
+        self
+    }
+
+    /// The component belongs to another one, named by its check: what is wrong here is wrong there too. The parent is never
+    /// better than a critical part of it, and degraded when a part that is not critical is not well.
+    ///
+    /// A name that no check of the monitor has, or one that closes a circle, is logged when it starts and then ignored.
+    #[must_use]
+    pub fn part_of(mut self, parent: impl Into<String>) -> Self {
+        self.parent = Some(parent.into());
+        self
+    }
+
+    /// What the check says something about. Default: [`Aspect::Connectivity`] for a service, [`Aspect::Performance`] for
+    /// what is [internal](Self::internal) or [part of](Self::part_of) something.
+    #[must_use]
+    pub fn aspect(mut self, aspect: Aspect) -> Self {
+        self.aspect = Some(aspect);
         self
     }
 
@@ -74,6 +107,15 @@ impl Check {
         self.recover_after = successes.max(1);
         self
     }
+
+    pub(crate) fn name(&self) -> &str {
+        self.probe.name()
+    }
+
+    pub(crate) fn aspect_or_default(&self) -> Aspect {
+        let is_service = self.is_service && self.parent.is_none();
+        self.aspect.unwrap_or(if is_service { Aspect::Connectivity } else { Aspect::Performance })
+    }
 }
 
 impl fmt::Debug for Check {
@@ -81,6 +123,7 @@ impl fmt::Debug for Check {
         f.debug_struct("Check")
             .field("name", &self.probe.name())
             .field("is_critical", &self.is_critical)
+            .field("parent", &self.parent)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }

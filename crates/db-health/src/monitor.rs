@@ -1,45 +1,39 @@
-//! Runs the checks in the background, each on its own task, and keeps their last results.
+//! Runs the checks in the background, each on its own task, and keeps their last results. How one looks is in `slot`.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use db_core::{Finding, Status};
-use futures_util::FutureExt;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::damper::Damper;
-use crate::{Check, Component, Snapshot};
-
-/// A result that is older than this many intervals, and the time limit of a look, is not believed any more.
-const STALE_AFTER: u32 = 3;
+use crate::slot::Slot;
+use crate::tree::Tree;
+use crate::{Changes, Check, Snapshot};
 
 /// Checks under way. Dropping it stops them.
 #[derive(Debug)]
 pub struct Monitor {
-    slots: Vec<Arc<Slot>>,
-    looks: watch::Receiver<u64>,
+    inner: Arc<Inner>,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
 
-/// One check and its last result.
+/// What the monitor shares with its tasks and listeners.
 #[derive(Debug)]
-struct Slot {
-    check: Check,
-    last: Mutex<Option<Look>>,
+pub(crate) struct Inner {
+    slots: Vec<Slot>,
+    tree: Tree,
+    beat: watch::Sender<Beat>,
+    is_shutting_down: AtomicBool,
 }
 
-/// The result of one look.
-#[derive(Clone, Debug)]
-struct Look {
-    ended: Instant,
-    latency: Duration,
-    reported: Status,
-    finding: Finding,
-    error: Option<String>,
+/// Moves whenever there may be something new to see.
+#[derive(Debug, Default)]
+pub(crate) struct Beat {
+    looks: u64,
+    pub(crate) is_stopped: bool,
 }
 
 impl Monitor {
@@ -49,219 +43,116 @@ impl Monitor {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start(checks: Vec<Check>) -> Self {
-        let counter = watch::Sender::new(0);
-        let looks = counter.subscribe();
-        let counter = Arc::new(counter);
-        let slots: Vec<_> =
-            checks.into_iter().map(|check| Arc::new(Slot { check, last: Mutex::new(None) })).collect();
-        let start = |slot: &Arc<Slot>| tokio::spawn(watch_over(Arc::clone(slot), Arc::clone(&counter)));
-        let tasks = slots.iter().map(|slot| AbortOnDropHandle::new(start(slot))).collect();
-        Self { slots, looks, tasks }
-    }
-
-    /// Stops looking. What is known ages from now on, until it is too old to be believed.
-    pub fn stop(&self) {
-        for task in &self.tasks {
-            task.abort();
+        let (tree, refused) = Tree::new(&checks);
+        for check in refused.iter().map(|place| &checks[*place]) {
+            let (component, parent) = (check.name(), check.parent.as_deref());
+            tracing::warn!(target: "db::health", component, parent, "part of nothing: no such check, or a circle");
         }
+        let slots = checks.into_iter().map(Slot::new).collect();
+        let (beat, is_shutting_down) = (watch::Sender::default(), AtomicBool::new(false));
+        let inner = Arc::new(Inner { slots, tree, beat, is_shutting_down });
+        let start = |place| AbortOnDropHandle::new(tokio::spawn(watch_over(Arc::clone(&inner), place)));
+        let tasks = (0..inner.slots.len()).map(start).collect();
+        Self { inner, tasks }
     }
 
-    /// What is known now. Never waits.
+    /// What is known now. Never waits, and asks nobody.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            at: Timestamp::now(),
-            components: self.slots.iter().map(|slot| slot.component()).collect(),
-        }
+        self.inner.snapshot()
     }
 
-    /// Waits until every check has looked at least once.
+    /// Waits until every check has looked at least once, or the monitor was stopped.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn first_looks(&self) {
-        let mut looks = self.looks.clone();
-        while self.slots.iter().any(|slot| slot.last().is_none()) {
-            if looks.changed().await.is_err() {
-                return;
-            }
+        let has_ended = |beat: &Beat| beat.is_stopped || self.inner.slots.iter().all(Slot::has_looked);
+        self.inner.beat.subscribe().wait_for(has_ended).await.ok();
+    }
+
+    /// Has all checks look now, at the same time, and gives what is known afterwards.
+    ///
+    /// A look that is under way counts: however many ask, and whenever the interval ends, there is never more than one look
+    /// of a check at a time. The results are damped like all others. It takes no longer than the longest time limit of a
+    /// check, twice. After [`Monitor::stop`] it looks all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the looks that it began; they count as none.
+    pub async fn run_now(&self) -> Snapshot {
+        let look = async |place: usize| {
+            // A probe that blocks its thread has no time limit of its own.
+            let limit = self.inner.slots[place].check.timeout.saturating_mul(2);
+            timeout(limit, self.inner.look(place)).await.ok();
+        };
+        join_all((0..self.inner.slots.len()).map(look)).await;
+        self.snapshot()
+    }
+
+    /// Gives the changes of status from now on, of the components and of the whole.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(Arc::clone(&self.inner), self.inner.beat.subscribe())
+    }
+
+    /// The service begins to shut down: from now on it is not ready, so that whoever sends requests turns away before the
+    /// doors close. The checks go on.
+    pub fn shut_down(&self) {
+        self.inner.is_shutting_down.store(true, Ordering::Relaxed);
+        self.inner.beat.send_modify(|_| {});
+    }
+
+    /// Stops looking: the end. What is known ages from now on, until it is too old to be believed.
+    pub fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.inner.beat.send_modify(|beat| beat.is_stopped = true);
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let name = |place: usize| self.slots[place].check.name();
+        let component = |(place, slot): (usize, &Slot)| slot.component(self.tree.parent(place).map(name));
+        let mut components: Vec<_> = self.slots.iter().enumerate().map(component).collect();
+        self.tree.roll_up(&mut components);
+        Snapshot {
+            at: Timestamp::now(),
+            components,
+            is_started: (0..self.slots.len())
+                .all(|place| self.slots[place].was_well() || !self.is_vital(place)),
+            is_shutting_down: self.is_shutting_down.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the service cannot live without it: all that it is part of is critical as well.
+    fn is_vital(&self, place: usize) -> bool {
+        self.tree.line(place).all(|place| self.slots[place].check.is_critical)
+    }
+
+    async fn look(&self, place: usize) {
+        if self.slots[place].look().await {
+            self.beat.send_modify(|beat| beat.looks += 1);
         }
     }
 }
 
-async fn watch_over(slot: Arc<Slot>, counter: Arc<watch::Sender<u64>>) {
-    let check = &slot.check;
-    let mut damper = Damper::new(check.fail_after, check.recover_after);
-    let mut ticks = interval(check.interval);
+async fn watch_over(inner: Arc<Inner>, place: usize) {
+    let mut ticks = interval(inner.slots[place].check.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let started = Instant::now();
-        let (finding, error) = look(check).await;
-        let reported = damper.feed(finding.status);
-        let look = Look { ended: Instant::now(), latency: started.elapsed(), reported, finding, error };
-        slot.store(look);
-        counter.send_modify(|looks| *looks += 1);
-    }
-}
-
-/// Looks once, within the time limit. A probe that panics is a probe that failed.
-async fn look(check: &Check) -> (Finding, Option<String>) {
-    match timeout(check.timeout, AssertUnwindSafe(check.probe.check()).catch_unwind()).await {
-        Ok(Ok(Ok(finding))) => (finding, None),
-        Ok(Ok(Err(error))) => (Finding::unhealthy("unreachable"), Some(error.to_string())),
-        Ok(Err(_)) => (Finding::unhealthy("panicked"), Some("the check panicked".to_owned())),
-        Err(_) => {
-            let error = format!("no answer within {:?}", check.timeout);
-            (Finding::unhealthy("timeout"), Some(error))
-        }
-    }
-}
-
-impl Slot {
-    fn last(&self) -> Option<Look> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn store(&self, look: Look) {
-        let name = self.check.probe.name();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.as_ref().map(|look| look.reported);
-        let error = look.error.as_deref();
-        match look.reported {
-            now if before == Some(now) => {}
-            Status::Unhealthy => tracing::warn!(target: "db::health", component = name, error, "unhealthy"),
-            now if before.is_some() => {
-                tracing::info!(target: "db::health", component = name, status = %now, "changed")
-            }
-            _ => {}
-        }
-        *last = Some(look);
-    }
-
-    fn component(&self) -> Component {
-        let name = self.check.probe.name().to_owned();
-        let Check { is_critical, is_service, .. } = self.check;
-        let Some(look) = self.last() else {
-            return Component {
-                name,
-                is_critical,
-                is_service,
-                status: Status::Unhealthy,
-                reason: Some("starting"),
-                error: None,
-                details: Default::default(),
-                latency: Duration::ZERO,
-                age: None,
-            };
-        };
-        let age = look.ended.elapsed();
-        let is_stale =
-            age > self.check.interval.saturating_mul(STALE_AFTER).saturating_add(self.check.timeout);
-        let (status, reason) = if is_stale {
-            (Status::Unhealthy, Some("stale"))
-        } else {
-            // A reason belongs to what was seen last; while damping holds another status there is none to give.
-            (look.reported, look.finding.reason.filter(|_| look.reported == look.finding.status))
-        };
-        Component {
-            name,
-            is_critical,
-            is_service,
-            status,
-            reason,
-            error: look.error,
-            details: look.finding.details,
-            latency: look.latency,
-            age: Some(age),
-        }
+        inner.look(place).await;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use async_trait::async_trait;
-    use db_core::{Probe, Result};
-
-    use super::*;
-    use crate::FnProbe;
-
-    /// Looks well the first time, then never answers.
-    struct Hangs(AtomicU32);
-
-    #[async_trait]
-    impl Probe for Hangs {
-        fn name(&self) -> &str {
-            "hangs"
-        }
-
-        async fn check(&self) -> Result<Finding> {
-            if self.0.fetch_add(1, Ordering::Relaxed) > 0 {
-                std::future::pending::<()>().await;
-            }
-            Ok(Finding::healthy())
-        }
-    }
-
-    fn status(monitor: &Monitor) -> (Status, Option<&'static str>) {
-        let snapshot = monitor.snapshot();
-        (snapshot.components[0].status, snapshot.components[0].reason)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn before_the_first_look_nothing_is_claimed() {
-        let monitor = Monitor::start(vec![Check::new(Hangs(AtomicU32::new(1)))]);
-        assert_eq!(status(&monitor), (Status::Unhealthy, Some("starting")));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_that_hangs_becomes_unhealthy_by_its_time_limit() {
-        let monitor = Monitor::start(vec![Check::new(Hangs(AtomicU32::new(0)))]);
-        monitor.first_looks().await;
-        assert_eq!(status(&monitor), (Status::Healthy, None));
-        // Three looks, 2 s apart or as long as the limit of 1 s makes them.
-        tokio::time::sleep(Duration::from_millis(7_100)).await;
-        assert_eq!(status(&monitor), (Status::Unhealthy, Some("timeout")));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_result_that_is_too_old_is_not_believed() {
-        let check = Check::new(Hangs(AtomicU32::new(0))).interval(Duration::from_secs(10));
-        let monitor = Monitor::start(vec![check]);
-        monitor.first_looks().await;
-        monitor.stop();
-        tokio::time::sleep(Duration::from_secs(31)).await;
-        assert_eq!(status(&monitor), (Status::Healthy, None));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(status(&monitor), (Status::Unhealthy, Some("stale")));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_probe_that_panics_is_a_failure_and_is_asked_again() {
-        let calls = Arc::new(AtomicU32::new(0));
-        let seen = Arc::clone(&calls);
-        let probe = FnProbe::new("panics", move || {
-            assert_ne!(seen.fetch_add(1, Ordering::Relaxed), 0, "the first look panics");
-            Finding::healthy()
-        });
-        let monitor = Monitor::start(vec![Check::new(probe)]);
-        monitor.first_looks().await;
-        assert_eq!(status(&monitor), (Status::Unhealthy, Some("panicked")));
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(status(&monitor), (Status::Healthy, None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_not_critical_only_degrades_the_whole() {
-        let probe = || FnProbe::new("replica", || Finding::unhealthy("lag"));
-        let whole = async |check| {
-            let monitor = Monitor::start(vec![check]);
-            monitor.first_looks().await;
-            monitor.snapshot().status()
-        };
-        assert_eq!(whole(Check::new(probe()).non_critical()).await, Status::Degraded);
-        assert_eq!(whole(Check::new(probe())).await, Status::Unhealthy);
-    }
-}
+#[path = "monitor_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ fn server_error(code: &str) -> Error {
 }
 
 fn executed<'a>(sql: &'a str, millis: u64, is_slow: bool, error: Option<&'a Error>) -> Executed<'a> {
-    Executed::new("primary", sql, Duration::from_millis(millis), is_slow, error)
+    Executed::new("primary", "db.example:5432", sql, Duration::from_millis(millis), is_slow, None, error)
 }
 
 fn codes(window: &Window) -> Vec<(String, u64)> {
