@@ -72,7 +72,7 @@ export function makeChart(spec) {
     const rows = ticks.map((tick) => ({ key: `y${tick}`, x: EDGE.left - 8, y: y(tick) + 4, text: short(spec.format(tick)), anchor: "end", line: y(tick) }));
     for (let minute = 5; minute >= 0; minute -= 1) {
       const text = ["now", "−1", "−2", "−3", "−4", "−5 min"][minute];
-      const anchor = minute === 0 ? "end" : minute === 5 ? "start" : "middle";
+      const anchor = minute === 0 ? "end" : "middle";
       rows.push({ key: `x${minute}`, x: x(now - minute * 60_000), y: HEIGHT - 5, text, anchor, line: null });
     }
     keyed(axes, rows, (row) => row.key, (row) => {

@@ -18,6 +18,9 @@ export function showPanels(live) {
 
 const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
 
+/** A percentile with its name. */
+const named = (name, value) => joined([name, joined(ms(value))]);
+
 /** The largest of figures that may be unknown. */
 export function most(items, of) {
   const known = items.map(of).filter((value) => typeof value === "number");
@@ -31,10 +34,10 @@ function showTiles({ window: last, pools }) {
   const waiting = sum(pools, (pool) => pool.waiting);
   const tiles = [
     ["Throughput", [digits(last.per_second), "op/s"], `${counted(last.operations, "operation")} ${over}`],
-    ["Latency, p95", ms(isIdle ? null : last.p95_ms), isIdle ? "no operations yet" : `p50 ${joined(ms(last.p50_ms))} · p99 ${joined(ms(last.p99_ms))}`],
+    ["Latency, p95", ms(isIdle ? null : last.p95_ms), isIdle ? "no operations yet" : [named("p50", last.p50_ms), named("p99", last.p99_ms)].join(" · ")],
     ["Error rate", percent(last.error_rate), `${counted(last.errors, "error")} ${over}`],
     ["Connections in use", [count(used), `of ${count(sum(pools, (pool) => pool.max))}`], `${count(waiting)} waiting`],
-    ["Connection wait, p99", ms(most(pools, (pool) => pool.wait_p99_ms)), `p50 ${joined(ms(most(pools, (pool) => pool.wait_p50_ms)))}`],
+    ["Pool wait, p99", ms(most(pools, (pool) => pool.wait_p99_ms)), named("p50", most(pools, (pool) => pool.wait_p50_ms))],
     ["Retries", [count(last.retries), ""], `${count(last.gave_up)} given up`],
   ];
   keyed(byId("tiles"), tiles, ([name]) => name, ([name]) => {
