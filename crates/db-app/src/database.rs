@@ -1,21 +1,25 @@
 //! The façade: pool, health and, where none was given, the server, as one thing. How it opens and closes is in `opening`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use db_cluster::{ConsistencyToken, EndpointStats};
 use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal};
-use db_health::{Monitor, Snapshot};
+use db_health::{Alerts, Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
 use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, TargetSession, Tx};
 use db_retry::{Policy, Retry, Scope, Work};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
+use tokio_util::sync::CancellationToken;
 
+use crate::config::{Environment, Shown};
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
+use crate::migrations_watch::MigrationsProbe;
+use crate::observed::Observed;
 use crate::reading::Reads;
 use crate::replicas::Replicas;
 use crate::retrying::{Retrying, repeat};
@@ -38,10 +42,19 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) replicas: Option<Replicas>,
     pub(crate) token_validity: Duration,
+    /// How far a replica may be behind.
+    pub(crate) max_lag: Duration,
     pub(crate) policy: Policy,
     pub(crate) retry: Retry,
     pub(crate) doubts: Doubts,
     pub(crate) monitor: Monitor,
+    pub(crate) observed: Observed,
+    /// Set once everything else is there, which they look at.
+    pub(crate) alerts: OnceLock<Alerts>,
+    pub(crate) migrations: Option<MigrationsProbe>,
+    pub(crate) going_down: CancellationToken,
+    pub(crate) environment: Environment,
+    pub(crate) settings: Vec<Shown>,
     /// The way around a pooler, if there is one.
     pub(crate) migration_target: Option<Target>,
     pub(crate) origin: String,
@@ -324,7 +337,9 @@ impl Database {
             let database = database.clone();
             async move { database.connect_directly("migrate watch", Some(&name)).await }
         };
-        migrator.clone().watcher(watch).up(&client, Steps::All).await
+        let run = migrator.clone().watcher(watch).up(&client, Steps::All).await?;
+        run.done.iter().for_each(|done| self.inner.observed.metrics.migrated(done.duration));
+        Ok(run)
     }
 }
 

@@ -25,40 +25,57 @@
 //! # Concepts
 //! - [`Config`] knows every variable, its source and its limits.
 //! - [`Database`] has the verbs of [`Query`](db_core::Query), [`Database::tx`], [`Database::health`] and
-//!   [`Database::stats`].
+//!   [`Database::stats`]. [`Database::builder`] adds checks, alerts, observers and migrations of the service's own.
+//! - [`http`] serves health, figures, metrics and a dashboard; [`telemetry`] exports metrics and traces.
 //! - [`consistency`] carries over HTTP what a request wrote, so that the next one reads it.
 //! - Without a server given, one is [started](db_embedded) for the current directory.
 //!
 //! # Features
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `program` | yes | the program `db` and what only it needs |
+//! | `program` | yes | the program `db` and what only it needs, with all features but `download` |
+//! | `prometheus` | with `program` | `/metrics`, by the exporter of OpenTelemetry for Prometheus |
+//! | `otlp` | with `program` | metrics and traces are sent by OTLP over HTTP |
+//! | `webhook` | with `program` | alerts are sent by HTTP, signed |
+//! | `redis` | with `program` | a Redis is looked at |
 //! | `download` | no | a known build of PostgreSQL is fetched when the machine has none |
 
 mod aside;
+mod builder;
+mod checks;
 pub mod config;
 pub mod consistency;
 mod database;
 mod doubts;
 mod embedded;
 pub mod http;
+mod migrations_watch;
+mod observed;
+mod observing;
 mod opening;
+mod operating;
 mod reading;
+mod recommending;
 mod replicas;
 mod resolve;
 mod retrying;
 mod schema;
+#[cfg(any(feature = "otlp", feature = "prometheus"))]
+pub mod telemetry;
 mod transact;
 mod tx_options;
 mod watched;
 
+pub use builder::Builder;
 pub use config::Config;
 pub use database::Database;
 pub use db_cluster::{ConsistencyToken, EndpointStats, Preference};
 pub use db_core as core;
 pub use db_pool::{Isolation, Tx};
 pub use db_retry::Resolution;
+pub use migrations_watch::{MigrationFigures, MigrationLine};
 pub use opening::{OpenError, StopError};
+pub use operating::NoSuchServer;
 pub use reading::Reads;
 pub use retrying::Retrying;
 pub use tx_options::{Resolver, TxOptions};

@@ -1,24 +1,26 @@
 //! How the façade opens and closes: what it is made of comes up in order, and goes down in the opposite one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use db_core::{Finding, Log};
-use db_health::{Check, FnProbe, Monitor};
+use db_core::Observer;
+use db_health::Monitor;
 use db_pool::{ConnectRetry, Pool, ServerInfo, StillInUse, Target};
 use db_retry::{Policy, Retry};
-use futures_util::future::join;
-use serde_json::json;
+use futures_util::future::join3;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::Database;
+use crate::builder::Builder;
 use crate::config::{Config, Postgres};
 use crate::database::Inner;
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
+use crate::migrations_watch::MigrationsProbe;
+use crate::observed::Observed;
 use crate::replicas::Replicas;
-use crate::schema::SchemaProbe;
 use crate::watched::Watched;
+use crate::{Database, checks, observed, observing};
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum OpenError {
     /// The address of the server of our own is not one.
     #[error("the embedded server gave an address that is none")]
     Url,
+    /// A setting cannot be used here; the text names it.
+    #[error("{0}")]
+    Setting(String),
 }
 
 /// Why a database did not close in an orderly way.
@@ -59,54 +64,13 @@ impl Database {
     /// # Cancel safety
     /// Dropping the future stops a server that it started.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let (kept, origin, target) = match &config.postgres {
-            Postgres::Given(given) => (None, describe(given), (**given).clone()),
-            Postgres::Embedded(folder) => {
-                let kept = Kept::start(folder).await?;
-                let (origin, target) = (kept.origin.clone(), kept.target.clone());
-                (Some(kept), origin, target)
-            }
-        };
-        tracing::debug!(target: "db", %origin, "using PostgreSQL");
+        Self::builder(config).open().await
+    }
 
-        let retry = Retry::new(config.retry).endpoint(target.endpoint()).observer(Arc::new(Log));
-        let (replicas, pool) = match connect(&target, &config).await {
-            Ok(connected) => connected,
-            Err(error) => {
-                if let Some(kept) = &kept {
-                    // The reason to stop it matters more than how well that goes.
-                    kept.stop(Instant::now() + config.shutdown_timeout).await.ok();
-                }
-                return Err(error.into());
-            }
-        };
-        let ServerInfo { version, time, database, user, .. } = pool.server();
-        tracing::info!(target: "db", version, %time, database, user, "verified");
-
-        let watched = Arc::new(Watched::new("postgres", &pool));
-        let mut checks = vec![Check::new(Arc::clone(&watched)), pool_check(&pool)];
-        checks.extend(replicas.as_ref().map(Replicas::check));
-        if let Some(range) = config.migrations.schema_version {
-            let schema = SchemaProbe::new(watched, config.migrations.settings.table.clone(), range);
-            checks.push(Check::new(schema).internal());
-        }
-        let checks = checks.into_iter().map(|check| check.interval(config.health_interval));
-        let monitor = Monitor::start(checks.collect());
-        monitor.first_looks().await;
-        let doubts = Doubts::new(&pool);
-        let inner = Inner {
-            pool,
-            replicas,
-            token_validity: config.replicas.token_validity(),
-            policy: config.retry,
-            retry,
-            doubts,
-            monitor,
-            migration_target: config.migrations.target.map(|target| *target),
-            origin,
-            kept,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+    /// A database to which the service adds something before it is [opened](Builder::open): a meter, observers, checks and
+    /// alerts of its own, its migrations.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
     }
 
     /// Closes the pool, waiting for what runs, and stops the server if it is ours; all within `limit`.
@@ -121,6 +85,7 @@ impl Database {
         // A day is for ever here, and can be added to any moment.
         let limit = limit.min(Duration::from_secs(24 * 60 * 60));
         let deadline = Instant::now() + limit;
+        self.inner.going_down.cancel();
         self.inner.monitor.stop();
         self.inner.doubts.stop();
         // The server needs some of the time for its own farewell.
@@ -131,7 +96,14 @@ impl Database {
                 None => Ok(()),
             }
         };
-        let (closed, others) = join(self.inner.pool.close(limit_of_pools), others).await;
+        // What alerts have to say goes out meanwhile; who does not take it in time is not waited for.
+        let told = async {
+            match self.inner.alerts.get() {
+                Some(alerts) => alerts.close(limit.mul_f64(0.2)).await,
+                None => 0,
+            }
+        };
+        let (closed, others, _) = join3(self.inner.pool.close(limit_of_pools), others, told).await;
         if let Some(kept) = &self.inner.kept {
             kept.stop(deadline).await?;
         }
@@ -139,8 +111,82 @@ impl Database {
     }
 }
 
+/// Opens what was built.
+pub(crate) async fn open(builder: Builder) -> Result<Database, OpenError> {
+    let Builder { config, meter, observers, checks: own_checks, rules, mut sinks, migrator } = builder;
+    let observe = &config.observe;
+    // Before anything is started: what cannot be used needs no server to be refused.
+    sinks.extend(observing::webhook(&observe.alerts)?);
+    let redis = observing::redis(observe)?;
+    let (kept, origin, target) = match &config.postgres {
+        Postgres::Given(given) => (None, describe(given), (**given).clone()),
+        Postgres::Embedded(folder) => {
+            let kept = Kept::start(folder).await?;
+            let (origin, target) = (kept.origin.clone(), kept.target.clone());
+            (Some(kept), origin, target)
+        }
+    };
+    tracing::debug!(target: "db", %origin, "using PostgreSQL");
+
+    let database = target.database().or(target.user()).unwrap_or_default();
+    let observed = Observed::new(meter, database, observers);
+    let retry = Retry::new(config.retry).endpoint(target.endpoint()).observer(Arc::clone(&observed.observer));
+    let (replicas, pool) = match connect(&target, &config, &observed.observer).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            if let Some(kept) = &kept {
+                // The reason to stop it matters more than how well that goes.
+                kept.stop(Instant::now() + config.shutdown_timeout).await.ok();
+            }
+            return Err(error.into());
+        }
+    };
+    let ServerInfo { version, time, database, user, .. } = pool.server();
+    tracing::info!(target: "db", version, %time, database, user, "verified");
+
+    let watched = Arc::new(Watched::new("postgres", &pool));
+    let migrations = migrator.map(|migrator| MigrationsProbe::new(Arc::clone(&watched), migrator));
+    let mut checks = checks::of_server(&watched, &config);
+    checks.push(checks::of_pool(&pool));
+    checks.extend(replicas.as_ref().map(Replicas::check));
+    checks.extend(redis);
+    let checks = checks.into_iter().map(|check| check.interval(config.health_interval));
+    let seldom = checks::seldom(&watched).into_iter().chain(migrations.iter().map(MigrationsProbe::check));
+    let monitor = Monitor::start(checks.chain(seldom).chain(own_checks).collect());
+    monitor.first_looks().await;
+    let doubts = Doubts::new(&pool);
+    let service = config.pool.application_name.clone();
+    let inner = Arc::new(Inner {
+        pool,
+        replicas,
+        token_validity: config.replicas.token_validity(),
+        max_lag: config.replicas.max_lag,
+        policy: config.retry,
+        retry,
+        doubts,
+        monitor,
+        observed,
+        alerts: OnceLock::new(),
+        migrations,
+        going_down: CancellationToken::new(),
+        environment: config.environment,
+        settings: config.shown,
+        migration_target: config.migrations.target.map(|target| *target),
+        origin,
+        kept,
+    });
+    observed::watch(&inner);
+    let alerts = observed::start_alerts(&inner, &config.observe.alerts, &service, rules, sinks);
+    inner.alerts.set(alerts).ok();
+    Ok(Database { inner })
+}
+
 /// Opens the pool for writes, with several servers at the one that takes them.
-async fn connect(target: &Target, config: &Config) -> db_core::Result<(Option<Replicas>, Pool)> {
+async fn connect(
+    target: &Target,
+    config: &Config,
+    observer: &Arc<dyn Observer>,
+) -> db_core::Result<(Option<Replicas>, Pool)> {
     // As long, and as often, as a pool tries to connect to its server.
     let ConnectRetry { max_retries, initial_delay, max_delay, .. } = config.pool.connect_retry;
     let mut policy = Policy::default();
@@ -148,36 +194,12 @@ async fn connect(target: &Target, config: &Config) -> db_core::Result<(Option<Re
     (policy.initial_delay, policy.max_delay) = (initial_delay, max_delay);
     let retry = Retry::new(policy).read().named("find the servers");
     let retry = retry.begin_before(Instant::now() + config.pool.acquire_timeout);
-    let replicas = retry.run(|| Replicas::start(target, &config.replicas)).await?;
+    let replicas = retry.run(|| Replicas::start(target, &config.replicas, observer)).await?;
     let pool = match &replicas {
-        Some(replicas) => replicas.open_writes(&config.pool).await?,
-        None => Pool::open(target.clone(), config.pool.clone()).await?,
+        Some(replicas) => replicas.open_writes(&config.pool, observer).await?,
+        None => Pool::open_observed(target.clone(), config.pool.clone(), Arc::clone(observer)).await?,
     };
     Ok((replicas, pool))
-}
-
-/// The pool is part of this process: paused, or full with callers waiting, is degraded, never down.
-fn pool_check(pool: &Pool) -> Check {
-    let pool = pool.clone();
-    let look = move || {
-        let stats = pool.stats();
-        let finding = if stats.is_paused {
-            Finding::degraded("paused")
-        } else if stats.waiting > 0 && stats.in_use >= stats.max {
-            Finding::degraded("saturated")
-        } else {
-            Finding::healthy()
-        };
-        finding
-            .with("total", stats.total)
-            .with("idle", stats.idle)
-            .with("active", stats.in_use)
-            .with("waiting", stats.waiting)
-            .with("max", stats.max)
-            .with("min", stats.min)
-            .with("utilization", json!(stats.utilization))
-    };
-    Check::new(FnProbe::new("pool", look)).non_critical().internal()
 }
 
 fn describe(target: &Target) -> String {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use db_core::{Finding, Probe, Result};
+use db_core::{Executor, Finding, Params, Probe, Result, RowStream};
 use db_health::ExecutorProbe;
 use db_pool::Pool;
-use tokio_postgres::Client;
+use futures_util::{StreamExt, stream};
+use tokio_postgres::{Client, Row};
 
 use crate::aside::Aside;
 
@@ -38,5 +39,27 @@ impl Probe for Watched {
 
     async fn check(&self) -> Result<Finding> {
         ExecutorProbe::new(self.name, self.client().await?).check().await
+    }
+}
+
+/// For probes that ask more than whether it answers, over the same connection.
+#[async_trait]
+impl Executor for Watched {
+    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.client().await?.fetch(sql, params).await
+    }
+
+    /// All rows at once: what probes ask for is little.
+    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        let rows = self.fetch(sql, params).await?;
+        Ok(stream::iter(rows.into_iter().map(Ok)).boxed())
+    }
+
+    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        Executor::execute(&*self.client().await?, sql, params).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<()> {
+        self.client().await?.batch(sql).await
     }
 }

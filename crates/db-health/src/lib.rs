@@ -108,8 +108,8 @@ mod monitor;
 mod own_connection;
 mod probe;
 mod reason;
-mod slot;
 mod recommend;
+mod slot;
 mod snapshot;
 mod tree;
 pub mod view;
@@ -130,7 +130,6 @@ pub use probe::{
     AsyncProbe, ConnectionProbe, DiskProbe, ExecutorProbe, FnProbe, IntegrityProbe, LagProbe,
     MigrationsProbe, PoolFigures, PoolProbe, RoleProbe, TransactionsProbe, WraparoundProbe,
 };
-pub use probe::{ConnectionProbe, ExecutorProbe, FnProbe};
 pub use recommend::{PoolUse, Recommendation, Situation, recommend};
 pub use snapshot::{Component, Snapshot};
 pub use window::{ErrorCount, SlowStatement, Window, WindowFigures};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db_cluster::{Cluster, EndpointStats, Preference, Read, Reason, Standing};
-use db_core::{Cause, Error, Finding, Phase, Result, Signal};
+use db_core::{Cause, Error, Finding, Observer, Phase, Result, Signal};
 use db_health::{Check, FnProbe};
-use db_pool::{Pool, Settings, StillInUse, Target};
+use db_pool::{Pool, Settings, Stats, StillInUse, Target};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -31,7 +31,11 @@ pub(crate) struct Replicas {
 
 impl Replicas {
     /// Looks at all servers; `None` if there is only one.
-    pub(crate) async fn start(given: &Target, config: &ReplicaConfig) -> Result<Option<Self>> {
+    pub(crate) async fn start(
+        given: &Target,
+        config: &ReplicaConfig,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Option<Self>> {
         let members = members(given, &config.targets);
         if members.len() < 2 {
             return Ok(None);
@@ -41,7 +45,7 @@ impl Replicas {
         let (mut builder, mut pools) = (Cluster::builder(), Vec::new());
         for (number, Member { read, .. }) in members.iter().enumerate() {
             let looks = Server::for_looks(number, read, &config.pool);
-            let server = Server::new(number, read.clone(), config.pool.clone(), Some(Arc::clone(&writes)));
+            let server = Server::for_reads(number, read, &config.pool, observer, &writes);
             builder = builder.endpoint_watched_over(read.endpoint(), server.clone(), looks.clone());
             pools.extend([server, looks]);
         }
@@ -50,7 +54,7 @@ impl Replicas {
         settings.token_validity = config.token_validity();
         // Who is far away has more time to connect, and needs more to answer.
         settings.look_timeout = settings.look_timeout.max(config.pool.connect_timeout / 4);
-        let cluster = builder.settings(settings).start().await?;
+        let cluster = builder.settings(settings).observer(Arc::clone(observer)).start().await?;
         let preference = if config.targets.is_empty() { Preference::Primary } else { Preference::default() };
         Ok(Some(Self { cluster, members, pools, writes, preference }))
     }
@@ -59,9 +63,13 @@ impl Replicas {
     ///
     /// # Errors
     /// As [`Pool::open`]; and when only a server that may be no replica at all takes writes.
-    pub(crate) async fn open_writes(&self, settings: &Settings) -> Result<Pool> {
+    pub(crate) async fn open_writes(
+        &self,
+        settings: &Settings,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Pool> {
         self.check_primary()?;
-        self.writes.open(settings).await.map_err(|error| match self.writes.at() {
+        self.writes.open(settings, observer).await.map_err(|error| match self.writes.at() {
             Some(_) => error,
             None => {
                 let one = |stats: &EndpointStats| format!("{} {}", stats.name, stats.standing);
@@ -105,6 +113,15 @@ impl Replicas {
 
     pub(crate) fn stats(&self) -> Vec<EndpointStats> {
         self.cluster.stats()
+    }
+
+    /// The figures of the pools for reads that are open.
+    pub(crate) fn read_pools(&self) -> Vec<Stats> {
+        self.pools.iter().filter_map(Server::stats).collect()
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster<Server> {
+        &self.cluster
     }
 
     /// How the servers are. One that is out of use is degraded: the others serve.

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_core::{Acquire, Cause, Error, Params, Phase, Result, RowStream, Signal};
-use db_pool::{Conn, Pool, Settings, StillInUse, Target};
+use db_core::{Acquire, Cause, Error, Log, Observer, Params, Phase, Result, RowStream, Signal};
+use db_pool::{Conn, Pool, Settings, Stats, StillInUse, Target};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +20,7 @@ struct Pools {
     number: usize,
     target: Target,
     settings: Settings,
+    observer: Arc<dyn Observer>,
     reads: Arc<OnceLock<Pool>>,
     opening: Mutex<Stage>,
     /// A server that is only looked at has none.
@@ -40,22 +41,43 @@ enum Stage {
 type Opening = Shared<BoxFuture<'static, Result<(), Arc<Error>>>>;
 
 impl Server {
-    pub(super) fn new(
+    pub(super) fn for_reads(
+        number: usize,
+        target: &Target,
+        settings: &Settings,
+        observer: &Arc<dyn Observer>,
+        writes: &Arc<WritePool>,
+    ) -> Self {
+        let mut settings = settings.clone();
+        settings.name = format!("reads {}", target.endpoint());
+        Self::new(number, target.clone(), settings, Arc::clone(observer), Some(Arc::clone(writes)))
+    }
+
+    /// For looks at the server, which are nobody's statements: they reach the log and no figures.
+    pub(super) fn for_looks(number: usize, target: &Target, settings: &Settings) -> Self {
+        let mut settings = settings.clone();
+        (settings.name, settings.min, settings.max) = ("look".to_owned(), 0, 1);
+        let target = target.clone().with_application_name("db look");
+        Self::new(number, target, settings, Arc::new(Log), None)
+    }
+
+    fn new(
         number: usize,
         target: Target,
         mut settings: Settings,
+        observer: Arc<dyn Observer>,
         writes: Option<Arc<WritePool>>,
     ) -> Self {
         // Whoever routes tries again, or elsewhere.
         settings.connect_retry.max_retries = 0;
         let (reads, opening) = (Arc::default(), Mutex::default());
-        Self(Arc::new(Pools { number, target, settings, reads, opening, writes }))
+        Self(Arc::new(Pools { number, target, settings, observer, reads, opening, writes }))
     }
 
-    pub(super) fn for_looks(number: usize, target: &Target, settings: &Settings) -> Self {
-        let mut settings = settings.clone();
-        (settings.name, settings.min, settings.max) = ("look".to_owned(), 0, 1);
-        Self::new(number, target.clone().with_application_name("db look"), settings, None)
+    /// The figures of the pool for reads, if it is open and not one for looks.
+    pub(super) fn stats(&self) -> Option<Stats> {
+        let pool = self.0.reads.get().filter(|_| self.0.writes.is_some());
+        pool.map(Pool::stats)
     }
 
     /// The pool for writes, while this is the primary.
@@ -76,7 +98,7 @@ impl Server {
     /// It goes on when those who asked for it give up: a look waits for less than a far server takes to connect, and would never
     /// see it.
     fn opening(&self) -> Result<Opening> {
-        let Pools { target, settings, reads, .. } = &*self.0;
+        let Pools { target, settings, observer, reads, .. } = &*self.0;
         let mut stage = self.stage();
         match &*stage {
             Stage::Closed => {
@@ -86,7 +108,8 @@ impl Server {
             Stage::UnderWay(opening) if !matches!(opening.peek(), Some(Err(_))) => return Ok(opening.clone()),
             Stage::UnderWay(_) | Stage::Before => {}
         }
-        let opened = AbortOnDropHandle::new(tokio::spawn(Pool::open(target.clone(), settings.clone())));
+        let opening = Pool::open_observed(target.clone(), settings.clone(), Arc::clone(observer));
+        let opened = AbortOnDropHandle::new(tokio::spawn(opening));
         let reads = Arc::clone(reads);
         let opened = async move {
             let opened = opened.await.unwrap_or_else(|error| {

@@ -1,8 +1,8 @@
 //! The one pool that writes, and which of the servers it goes to.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use db_core::Result;
+use db_core::{Observer, Result};
 use db_pool::{Pool, Settings, Target};
 use tokio::sync::watch;
 
@@ -44,12 +44,14 @@ impl WritePool {
     ///
     /// # Errors
     /// As [`Pool::open`].
-    pub(super) async fn open(&self, settings: &Settings) -> Result<Pool> {
+    pub(super) async fn open(&self, settings: &Settings, observer: &Arc<dyn Observer>) -> Result<Pool> {
         let mut moves = self.at.subscribe();
         loop {
             let at = moves.borrow_and_update().unwrap_or_default();
+            let opening =
+                Pool::open_observed(self.targets[at].clone(), settings.clone(), Arc::clone(observer));
             let opened = tokio::select! {
-                opened = Pool::open(self.targets[at].clone(), settings.clone()) => opened?,
+                opened = opening => opened?,
                 Ok(()) = moves.changed() => continue,
             };
             let pool = self.pool.get_or_init(|| opened);

@@ -19,7 +19,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use db_app::Config;
-use tracing_subscriber::EnvFilter;
+use db_app::telemetry::Telemetry;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// The PostgreSQL layer: serve health, migrate, look around
 #[derive(Debug, Parser)]
@@ -34,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start (or use) a PostgreSQL, migrate it, and serve its health over HTTP until stopped
+    /// Start (or use) a PostgreSQL, migrate it, and serve its health, metrics and dashboard over HTTP until stopped
     Serve,
     /// Apply, roll back and inspect migrations
     #[command(subcommand)]
@@ -91,11 +94,23 @@ fn main() -> ExitCode {
         let line = format!("DB_LOG={filter}: expected a tracing filter, such as info or db=debug");
         return refuse(&[line], json);
     };
+    // Only a service is watched from outside. Before the runtime: sending has threads of its own.
+    let telemetry = match cli.command {
+        Command::Serve => match Telemetry::start(&config) {
+            Ok(telemetry) => Some(telemetry),
+            Err(error) => return refuse(&[error.to_string()], json),
+        },
+        _ => None,
+    };
     let use_color =
         stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(use_color).with_writer(stderr).init();
+    let log = tracing_subscriber::fmt::layer().with_ansi(use_color).with_writer(stderr).with_filter(filter);
+    tracing_subscriber::registry().with(log).with(telemetry.as_ref().and_then(Telemetry::layer)).init();
 
-    let result = run(cli, config);
+    let result = run(cli, config, telemetry.as_ref());
+    if let Some(telemetry) = telemetry {
+        telemetry.shut_down();
+    }
     let result = match output::failure() {
         Some(error) => result.and(Err(error).context("cannot write to standard output")),
         None => result,
@@ -114,9 +129,9 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(cli: Cli, config: Config) -> Result<Outcome> {
+async fn run(cli: Cli, config: Config, telemetry: Option<&Telemetry>) -> Result<Outcome> {
     match cli.command {
-        Command::Serve => serve::run(config).await,
+        Command::Serve => serve::run(config, telemetry).await,
         Command::Migrate(command) => migrate::run(command, config, cli.json).await,
         Command::Health => health::run(config, cli.json).await,
         Command::Stats => stats::run(config, cli.json).await,

@@ -1,33 +1,45 @@
 //! `db serve`: from nothing to a healthy database behind HTTP, and back to nothing when it is told to end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use db_app::http::{ENDPOINTS, health_routes};
-use db_app::{Config, Database};
+use db_app::http::{self, ENDPOINTS, Routes};
+use db_app::telemetry::Telemetry;
+use db_app::{Builder, Config, Database};
 use db_migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Outcome;
 use crate::migrate::{Printer, migrator};
 use crate::output::say;
 use crate::signals::{Signals, at_once};
 
-pub(crate) async fn run(config: Config) -> Result<Outcome> {
+pub(crate) async fn run(config: Config, telemetry: Option<&Telemetry>) -> Result<Outcome> {
     let mut signals = Signals::install()?;
     let limit = config.shutdown_timeout;
     // Before anything is started: files that are not in order need no server to be refused.
-    let migrator = migrator(&config)?.map(|migrator| migrator.progress(Arc::new(Printer::new(true))));
-    let Some(database) = open(&config, &mut signals).await? else {
+    let migrator = migrator(&config)?;
+    let mut builder = Database::builder(config.clone());
+    if let Some(telemetry) = telemetry {
+        builder = builder.meter(telemetry.meter());
+    }
+    if let Some(migrator) = &migrator {
+        builder = builder.migrations(migrator.clone());
+    }
+    let Some(database) = open(builder, limit, &mut signals).await? else {
         return Ok(Outcome::Well);
     };
     say!("using {}", database.origin());
 
-    let served = serve(&database, &config, migrator, &mut signals).await;
+    let mut routes = Routes::new(&database).token(config.http_token.clone());
+    if let Some(telemetry) = telemetry {
+        routes = routes.registry(telemetry.registry());
+    }
+    let migrator = migrator.map(|migrator| migrator.progress(Arc::new(Printer::new(true))));
+    let served = serve(&database, &config, routes, migrator, &mut signals).await;
     // From the signal on; a server that fails by itself gets the whole time for its end.
     let deadline = signals.first().map_or_else(|| Instant::now() + limit, |at| at + limit);
     let closed = tokio::select! {
@@ -41,13 +53,13 @@ pub(crate) async fn run(config: Config) -> Result<Outcome> {
 
 /// Opens the database; `None` when a signal came meanwhile. A start that is under way is let finish, so that what it
 /// started can be stopped in an orderly way and nothing is left at the end.
-async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>> {
-    let mut opening = std::pin::pin!(Database::open(config.clone()));
+async fn open(builder: Builder, limit: Duration, signals: &mut Signals) -> Result<Option<Database>> {
+    let mut opening = std::pin::pin!(builder.open());
     tokio::select! {
         opened = &mut opening => return Ok(Some(opened?)),
         _ = signals.next() => {}
     }
-    let deadline = Instant::now() + config.shutdown_timeout;
+    let deadline = Instant::now() + limit;
     let undo = async {
         match timeout_at(deadline, opening).await {
             Ok(Ok(database)) => close(&database, deadline).await,
@@ -65,6 +77,7 @@ async fn open(config: &Config, signals: &mut Signals) -> Result<Option<Database>
 async fn serve(
     database: &Database,
     config: &Config,
+    routes: Routes,
     migrator: Option<Migrator>,
     signals: &mut Signals,
 ) -> Result<()> {
@@ -77,16 +90,20 @@ async fn serve(
         say!("http://{address}{endpoint}");
     }
 
-    let routes = health_routes(database, config.http_token.clone());
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     let (stop, stopped) = oneshot::channel::<()>();
-    let http = axum::serve(listener, service).with_graceful_shutdown(async {
+    let service = http::serve(listener, routes.service(), async {
         stopped.await.ok();
     });
-    let mut http = tokio::spawn(http.into_future());
+    let mut http = tokio::spawn(service);
     tokio::select! {
         ended = &mut http => ended?.context("the HTTP server ended")?,
         _ = signals.next() => {}
+    }
+    // Whoever sends requests here must see first that it is not ready.
+    database.shut_down();
+    tokio::select! {
+        () = sleep(config.shutdown_delay) => {}
+        _ = signals.next() => at_once(1),
     }
     drop(stop);
     // Requests under way get a part of the time; the rest is the database's.
@@ -103,6 +120,8 @@ async fn prepare(database: &Database, config: &Config, migrator: Option<Migrator
         None => say!("no folder {}: nothing migrated", config.migrations.dir.display()),
         Some(migrator) => {
             let run = database.migrate(&migrator).await?;
+            // What was pending at the first look is not any more.
+            database.look_now().await;
             say!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
         }
     }
