@@ -48,7 +48,7 @@ impl Page {
         ]});
         self.browser.cdp("Emulation.setEmulatedMedia", &features)?;
         let wanted =
-            format!("return innerWidth === {width} && matchMedia('(prefers-color-scheme: {theme})').matches");
+            format!("return matchMedia('(width: {width}px) and (prefers-color-scheme: {theme})').matches");
         self.wait(format!("{width} px, {theme}"), 5, &wanted).map(drop)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::test::Kind;
-use crate::{cargo, image, test, tidy};
+use crate::{cargo, e2e, image, test, tidy};
 
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
@@ -38,6 +38,7 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
         );
         test::on(Kind::Local)
     })?;
+    steps.step("page in a browser", || e2e::run(&e2e::Args::default()))?;
     if has_docker() {
         steps.step("image", || {
             image::run(image::Args { pg: image::Pg::V15, name: image::NAME.to_owned(), rebuild: false })

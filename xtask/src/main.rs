@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod cuts;
 mod demo;
+mod e2e;
 mod fault;
 mod image;
 mod patroni;
@@ -41,6 +42,8 @@ enum Cli {
     Demo(demo::Args),
     /// Run a cluster under Patroni on this machine
     Patroni(patroni::Args),
+    /// Look at the operator's page in Chromium
+    E2e(e2e::Args),
     /// Build an image of PostgreSQL from the distribution's packages
     Image(image::Args),
     /// Everything that must hold before a change lands
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Cli::Fault(args) => fault::run(&args),
         Cli::Demo(args) => demo::run(&args),
         Cli::Patroni(args) => patroni::run(&args),
+        Cli::E2e(args) => e2e::run(&args),
         Cli::Image(args) => image::run(args),
         Cli::Ci => ci::run(),
     };

@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db-core", &["db-derive"]),
     // Its example starts servers when none is given.
     ("db-cluster", &["db-core", "db-testkit"]),
+    // It looks at the program from outside.
+    ("db-e2e", &[]),
     ("db-embedded", &[]),
     ("db-health", &["db-core"]),
     ("db-metrics", &["db-core"]),
@@ -47,7 +49,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Only these read the environment: the composed app, the contributors' commands, the tests that they start, and a macro
 /// that cargo tells by it which crate it is in.
-const READS_ENVIRONMENT: [&str; 4] = ["crates/db-app/", "crates/db-migrate-macros/", "xtask/", "tests/"];
+const READS_ENVIRONMENT: [&str; 5] =
+    ["crates/db-app/", "crates/db-migrate-macros/", "e2e/", "xtask/", "tests/"];
 
 const LONGEST: usize = 500;
 const LONG: usize = 400;
