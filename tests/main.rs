@@ -4,6 +4,7 @@
 //! `own_server` start and stop servers; those in `pgbouncer` and `patroni` need these programs. The others get a fresh database
 //! on a server that all share: the one that `cargo xtask test` names, or one of their own.
 
+mod alerts;
 mod cluster;
 mod config_at_work;
 mod docker;

@@ -1,4 +1,5 @@
 //! What happens when the server goes away and comes back. Each test has a server of its own.
 
+mod alerted;
 mod outage;
 mod standby;
