@@ -36,6 +36,10 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
             test::has_patroni(),
             "patroni or etcd is not installed, which tests need: apt-get install patroni etcd-server"
         );
+        ensure!(
+            test::has_redis(),
+            "redis-server is not installed, which tests need: apt-get install redis-server"
+        );
         test::on(Kind::Local)
     })?;
     steps.step("page in a browser", || e2e::run(&e2e::Args::default()))?;

@@ -167,6 +167,10 @@ fn run_all(
         println!("leaving out what needs PgBouncer, which is not installed: tests named pgbouncer::");
         command.args(["--skip", "pgbouncer::"]);
     }
+    if !has_redis() {
+        println!("leaving out what needs Redis, which is not installed: tests named redis::");
+        command.args(["--skip", "redis::"]);
+    }
     if is_local && !has_patroni() {
         println!("leaving out what needs Patroni and etcd, which are not installed: tests named patroni::");
         command.args(["--skip", "patroni::"]);
@@ -208,6 +212,12 @@ pub(crate) fn has_pgbouncer() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.into_iter().any(|folder| folder.join("pgbouncer").is_file())
+}
+
+/// Whether the tests find it on the PATH.
+pub(crate) fn has_redis() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join("redis-server").is_file())
 }
 
 /// Whether the tests find all that a cluster under Patroni takes.
