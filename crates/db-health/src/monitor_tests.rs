@@ -9,7 +9,7 @@ use db_core::{Finding, Probe, Result, Status};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::{Check, FnProbe};
+use crate::{Change, Changes, Check, FnProbe};
 
 /// Looks well the first time, then never answers.
 struct Hangs(AtomicU32);
@@ -120,6 +120,11 @@ impl Probe for Told {
     }
 }
 
+/// The next change, within a day.
+async fn next(changes: &mut Changes) -> Option<Change> {
+    timeout(Duration::from_secs(86_400), changes.next()).await.expect("something changes")
+}
+
 /// D11: whoever asks for the health costs nobody a look.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_snapshots_ask_nobody() {
@@ -225,15 +230,15 @@ async fn changes_are_told_in_order() {
     timeout(Duration::from_secs(60), changes.next()).await.expect_err("nothing changes");
 
     is_well.store(false, Ordering::Relaxed);
-    let change = changes.next().await.expect("a change");
+    let change = next(&mut changes).await.expect("a change");
     let (from, to) = (Some(Status::Healthy), Status::Unhealthy);
     assert_eq!((change.component.as_deref(), change.from, change.to), (Some("postgres"), from, to));
     assert_eq!(change.reason, Some("told"));
-    let change = changes.next().await.expect("the whole");
+    let change = next(&mut changes).await.expect("the whole");
     assert_eq!((change.component, change.from, change.to), (None, from, to));
 
     monitor.stop();
-    assert_eq!(changes.next().await, None);
+    assert_eq!(next(&mut changes).await, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,7 +248,7 @@ async fn a_shutdown_and_an_age_are_changes() {
     monitor.first_looks().await;
     let mut changes = monitor.changes();
     monitor.shut_down();
-    let change = changes.next().await.expect("a change");
+    let change = next(&mut changes).await.expect("a change");
     assert_eq!((change.component, change.reason), (None, Some("shutting_down")));
 
     // A task that died makes no look; nothing but the clock tells.
@@ -251,7 +256,7 @@ async fn a_shutdown_and_an_age_are_changes() {
     monitor.first_looks().await;
     let mut changes = monitor.changes();
     monitor.tasks[0].abort();
-    let change = changes.next().await.expect("a change");
+    let change = next(&mut changes).await.expect("a change");
     assert_eq!((change.component.as_deref(), change.reason), (Some("postgres"), Some("stale")));
 }
 

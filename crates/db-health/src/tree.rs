@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn a_parent_is_as_bad_as_its_worst_critical_part() {
-        // The grandchild comes first: order in the list does not matter.
-        let checks = [part("disk", "role"), part("postgres", ""), part("role", "postgres")];
-        let seen = rolled(&checks, &[Unhealthy, Healthy, Healthy]);
+        // What is in the middle comes first: the order of the list does not matter.
+        let checks = [part("role", "postgres"), part("disk", "role"), part("postgres", "")];
+        let seen = rolled(&checks, &[Healthy, Unhealthy, Healthy]);
         assert_eq!(seen, [(Unhealthy, Some("disk")); 3]);
-        let seen = rolled(&checks, &[Degraded, Unhealthy, Healthy]);
-        assert_eq!(seen, [(Degraded, Some("disk")), (Unhealthy, Some("postgres")), (Degraded, Some("disk"))]);
+        let seen = rolled(&checks, &[Healthy, Degraded, Unhealthy]);
+        assert_eq!(seen, [(Degraded, Some("disk")), (Degraded, Some("disk")), (Unhealthy, Some("postgres"))]);
     }
 
     #[test]
