@@ -250,8 +250,16 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Names that begin alike and are no settings: the compose file's, and the name of `db.toml`.
-pub(crate) const OTHERS: &[&str] =
-    &["DB_APP_PASSWORD", "DB_APP_USER", "DB_CONFIG_FILE", "DB_POSTGRES_IMAGE", "DB_REDIS_IMAGE"];
+pub(crate) const OTHERS: &[&str] = &[
+    "DB_APP_PASSWORD",
+    "DB_APP_USER",
+    "DB_CONFIG_FILE",
+    "DB_GRAFANA_IMAGE",
+    "DB_OTEL_COLLECTOR_IMAGE",
+    "DB_POSTGRES_IMAGE",
+    "DB_PROMETHEUS_IMAGE",
+    "DB_REDIS_IMAGE",
+];
 
 const fn var(name: &'static str, about: &'static str, accepts: &'static str) -> Variable {
     Variable { name, aliases: &[], about, accepts, is_secret: false }
