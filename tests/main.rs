@@ -1,12 +1,14 @@
 //! Behaviour across crates, on a real PostgreSQL: one binary, a module for each behaviour.
 //!
 //! Tests in `docker` need a container engine, tests in `local` binaries of PostgreSQL on this machine; tests in
-//! `own_server` start and stop servers; those in `pgbouncer`, `patroni` and `redis` need these programs. The others get a fresh database
-//! on a server that all share: the one that `cargo xtask test` names, or one of their own.
+//! `own_server` start and stop servers; those in `pgbouncer`, `patroni`, `promtool` and `redis` need these programs. The others get
+//! a fresh database on a server that all share: the one that `cargo xtask test` names, or one of their own; those in `deploy` need
+//! none.
 
 mod alerts;
 mod cluster;
 mod config_at_work;
+mod deploy;
 mod docker;
 mod facade;
 mod health;

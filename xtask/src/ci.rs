@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::test::Kind;
-use crate::{cargo, e2e, image, test, tidy};
+use crate::{cargo, e2e, image, programs, test, tidy};
 
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::default();
@@ -28,18 +28,7 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
     steps.step("without a driver", crates_without_a_driver)?;
     steps.step("tidy", tidy::run)?;
     steps.step("test on local binaries", || {
-        ensure!(
-            test::has_pgbouncer(),
-            "pgbouncer is not installed, which tests need: apt-get install pgbouncer"
-        );
-        ensure!(
-            test::has_patroni(),
-            "patroni or etcd is not installed, which tests need: apt-get install patroni etcd-server"
-        );
-        ensure!(
-            test::has_redis(),
-            "redis-server is not installed, which tests need: apt-get install redis-server"
-        );
+        programs::ensure_all()?;
         test::on(Kind::Local)
     })?;
     steps.step("page in a browser", || e2e::run(&e2e::Args::default()))?;

@@ -10,6 +10,7 @@ mod e2e;
 mod fault;
 mod image;
 mod patroni;
+mod programs;
 mod proxy;
 mod routed;
 mod soak;

@@ -3,20 +3,20 @@
 
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use db_testkit::{Backend, Patroni, TestServer};
+use db_testkit::{Backend, TestServer};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fault::{self, Reports};
+use crate::programs::PROGRAMS;
 use crate::{cargo, image};
 
 /// The examples that show a crate alone or over somebody else's pool; each takes an empty database by `DATABASE_URL`.
@@ -163,17 +163,9 @@ fn run_all(
         println!("leaving out what needs containers: tests named docker::");
         command.args(["--skip", "docker::"]);
     }
-    if !has_pgbouncer() {
-        println!("leaving out what needs PgBouncer, which is not installed: tests named pgbouncer::");
-        command.args(["--skip", "pgbouncer::"]);
-    }
-    if !has_redis() {
-        println!("leaving out what needs Redis, which is not installed: tests named redis::");
-        command.args(["--skip", "redis::"]);
-    }
-    if is_local && !has_patroni() {
-        println!("leaving out what needs Patroni and etcd, which are not installed: tests named patroni::");
-        command.args(["--skip", "patroni::"]);
+    for program in PROGRAMS.iter().filter(|program| program.is_missing()) {
+        println!("leaving out what needs {}, not installed: tests named {}", program.name, program.tests);
+        command.args(["--skip", program.tests]);
     }
     if !backend.can_start_servers() {
         println!("leaving out what stops its server: tests named own_server::");
@@ -205,24 +197,6 @@ fn run_all(
         }
     }
     Ok(count)
-}
-
-/// Whether the tests find it: on the PATH, or where Debian keeps it.
-pub(crate) fn has_pgbouncer() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.into_iter().any(|folder| folder.join("pgbouncer").is_file())
-}
-
-/// Whether the tests find it on the PATH.
-pub(crate) fn has_redis() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("redis-server").is_file())
-}
-
-/// Whether the tests find all that a cluster under Patroni takes.
-pub(crate) fn has_patroni() -> bool {
-    Patroni::is_installed(std::env::var_os("PATH"))
 }
 
 /// How many tests a crate has that are left out as a whole.
