@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::exported::{Metrics, exported};
+use super::exported::{Series, exported};
 use super::promql::names;
 use super::{dashboard_file, list, rules, string};
 
@@ -109,7 +109,7 @@ pub(super) fn queries(dashboard: &Value) -> impl Iterator<Item = String> {
 }
 
 /// What is exported, recorded by our rules, and made by Prometheus itself.
-fn known() -> Metrics {
+fn known() -> Series {
     let mut known = exported();
     add_those_of_prometheus(&mut known);
     for rule in rules::all().iter().filter(|rule| rule["record"].is_string()) {
@@ -118,12 +118,12 @@ fn known() -> Metrics {
     known
 }
 
-fn add_those_of_prometheus(known: &mut Metrics) {
+fn add_those_of_prometheus(known: &mut Series) {
     known.insert("up".to_owned(), BTreeSet::new());
     known.insert("ALERTS".to_owned(), ["alertname", "alertstate", "severity"].map(str::to_owned).into());
 }
 
-fn problems_of(expression: &str, known: &Metrics) -> Vec<String> {
+fn problems_of(expression: &str, known: &Series) -> Vec<String> {
     let names = names(expression);
     let mut problems = Vec::new();
     for (metric, labels) in &names.selectors {
@@ -144,7 +144,7 @@ fn problems_of(expression: &str, known: &Metrics) -> Vec<String> {
 }
 
 /// The labels that the series of an expression may have; grouping takes some away, which is not looked at.
-fn labels_of(expression: &str, known: &Metrics) -> BTreeSet<String> {
+fn labels_of(expression: &str, known: &Series) -> BTreeSet<String> {
     let selectors = names(expression).selectors;
     let of_metrics = selectors.iter().filter_map(|(metric, _)| known.get(metric)).flatten().cloned();
     of_metrics.chain(OF_SCRAPE.map(str::to_owned)).collect()
