@@ -42,7 +42,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "db-tests",
-        &["db-app", "db-cluster", "db-core", "db-health", "db-migrate", "db-pool", "db-retry", "db-testkit"],
+        &[
+            "db-app",
+            "db-cluster",
+            "db-core",
+            "db-health",
+            "db-metrics",
+            "db-migrate",
+            "db-pool",
+            "db-retry",
+            "db-testkit",
+        ],
     ),
     ("xtask", &["db-testkit"]),
 ];
