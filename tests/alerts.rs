@@ -296,7 +296,7 @@ async fn dropping_ends_the_attempts() {
     eventually("it is tried", async || receiver.heard().len() == 2).await;
     drop(alerts);
     let heard = receiver.heard().len();
-    // The next attempts would come 100, 300 and 700 ms after the second.
+    // The next attempt would come 100 ms after the second.
     sleep(Duration::from_millis(400)).await;
     assert_eq!(receiver.heard().len(), heard);
 }

@@ -34,6 +34,10 @@
 //!   [`Monitor::shut_down`] on: it is not ready any more, while the checks go on until [`Monitor::stop`].
 //! - [`Monitor::run_now`] looks without waiting for the interval; [`Monitor::changes`] tells what changed.
 //! - [`view`] turns a [`Snapshot`] into JSON.
+//! - A [`Window`] listens to pools and retries, and knows the figures of the last minute.
+//! - [`Alerts`] looks at [`Rule`]s in the background and tells each firing and its end to [sinks](AlertSink). [`rules`] has
+//!   those that most services want. How often a sink is told is bounded.
+//! - [`recommend`] says in words what could be done about figures that are not well.
 //!
 //! # Probes
 //! | probe | asks | can find |
@@ -96,7 +100,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `redis` | no | `RedisProbe` |
-//! | `webhook` | no | `WebhookSink` and `verify_signature` |
+//! | `webhook` | no | a [sink](AlertSink) that posts signed JSON, and what a receiver checks the signature with |
 //!
 //! Foreign types in this API: those of `db-core`, `jiff::Timestamp`, `serde_json::Value`, `tokio_postgres::Config`.
 
