@@ -1,5 +1,6 @@
 //! What needs binaries of this machine: the program `db` as a user runs it.
 
+mod bench;
 mod commands;
 mod consistency;
 mod migrate;

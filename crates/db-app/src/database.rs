@@ -272,6 +272,12 @@ impl Database {
         }
     }
 
+    /// Whether the server is one that this process itself runs, and starts again when it crashes.
+    #[must_use]
+    pub fn runs_its_server(&self) -> bool {
+        self.inner.kept.as_ref().is_some_and(Kept::is_ours)
+    }
+
     /// Which PostgreSQL this is and where, for people.
     #[must_use]
     pub fn origin(&self) -> &str {

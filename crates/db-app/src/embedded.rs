@@ -46,6 +46,11 @@ impl Kept {
         Ok(Self { server, keeper, has_left, origin, target })
     }
 
+    /// Whether the server is run by this process.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.has_left.is_none()
+    }
+
     /// Whether the server was another program's and has ended, or does so within `limit`.
     pub(crate) async fn has_left(&self, limit: Duration) -> bool {
         let Some(mut has_left) = self.has_left.clone() else { return false };

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stderr, reason = "a program prints")]
 
+mod bench;
 mod config;
 mod doctor;
 mod health;
@@ -12,6 +13,7 @@ mod output;
 mod serve;
 mod signals;
 mod stats;
+mod table;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -54,6 +56,11 @@ enum Command {
     Doctor,
     /// Show every setting with its source, secrets masked
     Config,
+    /// Load the database through the pool, in a schema of its own, and hold the figures against what is promised
+    ///
+    /// Exit code 0 when all of them hold, 1 when one does not. Times are those of the callers: waiting for a connection, retries
+    /// and failures are in them.
+    Bench(bench::Options),
 }
 
 /// How a command ended, when nothing went wrong.
@@ -137,6 +144,7 @@ async fn run(cli: Cli, config: Config, telemetry: Option<&Telemetry>) -> Result<
         Command::Stats => stats::run(config, cli.json).await,
         Command::Doctor => doctor::run(config, cli.json).await,
         Command::Config => config::run(&config, cli.json),
+        Command::Bench(options) => bench::run(options, config, cli.json).await,
     }
 }
 

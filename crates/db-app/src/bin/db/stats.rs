@@ -11,18 +11,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
 use crate::output::{self, say};
+use crate::table::{Table, or_dash};
 
 /// What is printed.
 #[derive(Debug, Serialize)]
 struct Figures {
     pool: Stats,
     servers: Vec<EndpointStats>,
-}
-
-/// Text in columns, the first so many of which begin at the left.
-struct Table {
-    left: usize,
-    rows: Vec<Vec<String>>,
 }
 
 /// How long servers may take to be known; the looks themselves are bounded.
@@ -127,32 +122,4 @@ impl Figures {
             }
         }
     }
-}
-
-impl Table {
-    fn new(left: usize, heads: &[&str]) -> Self {
-        Self { left, rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()] }
-    }
-
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
-    }
-
-    fn print(&self) {
-        let width_of = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        };
-        for row in &self.rows {
-            let cells = row.iter().enumerate().map(|(column, cell)| {
-                let width = width_of(column);
-                if column < self.left { format!("{cell:width$}") } else { format!("{cell:>width$}") }
-            });
-            say!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-        }
-    }
-}
-
-fn or_dash(figure: Option<impl ToString>) -> String {
-    figure.map_or_else(|| "-".to_owned(), |figure| figure.to_string())
 }
