@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod consistency;
+mod doctor;
 mod migrate;
 mod migrate_authoring;
 mod moving;

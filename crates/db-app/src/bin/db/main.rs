@@ -52,8 +52,10 @@ enum Command {
     /// served and their latency are not those of a service that runs, and the lag in seconds is counted from the first look on,
     /// unless the replica was more than 64 KiB behind at it. A service has its own figures in /health/db.
     Stats,
-    /// Check extensions and privileges
-    Doctor,
+    /// Check what services rely on and what will hurt them: extensions, privileges, connections, settings, upkeep
+    ///
+    /// Each line is ok, advice or a problem, the latter two with what to do. Only problems make the exit code 1.
+    Doctor(doctor::Options),
     /// Show every setting with its source, secrets masked
     Config,
     /// Load the database through the pool, in a schema of its own, and hold the figures against what is promised
@@ -142,7 +144,7 @@ async fn run(cli: Cli, config: Config, telemetry: Option<&Telemetry>) -> Result<
         Command::Migrate(command) => migrate::run(command, config, cli.json).await,
         Command::Health => health::run(config, cli.json).await,
         Command::Stats => stats::run(config, cli.json).await,
-        Command::Doctor => doctor::run(config, cli.json).await,
+        Command::Doctor(options) => doctor::run(options, config, cli.json).await,
         Command::Config => config::run(&config, cli.json),
         Command::Bench(options) => bench::run(options, config, cli.json).await,
     }

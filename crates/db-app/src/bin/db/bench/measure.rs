@@ -261,7 +261,7 @@ mod tests {
         recorder.record(Duration::from_millis(30), Err(Failure::wrong("no row")));
         recorder.record(Duration::from_millis(20), Err(Failure::wrong("two rows")));
         let taken = recorder.lock();
-        assert_eq!((taken.latency.len(), taken.latency.mean().round()), (3, 20_000.0));
+        assert_eq!((taken.latency.len(), (taken.latency.mean() / 1e3).round()), (3, 20.0));
         let expect = Seen { count: 2, first: "no row".to_owned() };
         assert_eq!(taken.errors.get("wrong answer"), Some(&expect));
     }
