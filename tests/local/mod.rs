@@ -12,3 +12,4 @@ mod refusals;
 mod serve;
 mod standby;
 mod stats;
+mod watching;

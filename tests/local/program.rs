@@ -101,8 +101,13 @@ impl Place {
     }
 
     fn start_with(&self, command: &str, environment: &[(&str, &str)]) -> Started {
-        let mut command = AsyncCommand::from(self.command(&[command], environment));
-        command.env("DB_HTTP_ADDR", "127.0.0.1:0").env("DB_HEALTH_INTERVAL_MS", "100");
+        let more = [("DB_HTTP_ADDR", "127.0.0.1:0"), ("DB_HEALTH_INTERVAL_MS", "100")];
+        self.start_reading(&[command], &[environment, &more].concat())
+    }
+
+    /// Starts the program, to read its lines as it prints them.
+    pub(crate) fn start_reading(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Started {
+        let mut command = AsyncCommand::from(self.command(arguments, environment));
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the program runs");
         let output = BufReader::new(child.stdout.take().expect("its output")).lines();
@@ -144,6 +149,12 @@ impl Serving {
 }
 
 impl Started {
+    /// Waits for the next line of its output; `None` at its end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        let line = timeout(Duration::from_secs(30), self.output.next_line()).await;
+        line.expect("a line within 30 s").expect("text")
+    }
+
     /// Sends a signal and gives the exit code, `None` when the signal itself ended it.
     pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
         send(&self.child, signal);

@@ -14,6 +14,7 @@ mod serve;
 mod signals;
 mod stats;
 mod table;
+mod watch;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -44,14 +45,16 @@ enum Command {
     /// Apply, roll back and inspect migrations
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Look at the database once
-    Health,
+    /// Show how the database and what belongs to it are
+    ///
+    /// Exit code 1 when something critical does not serve; with --watch 0.
+    Health(watch::Watch),
     /// Show the figures of the pool, and role, lag and timeline of each server
     ///
     /// They are those of a process that has just begun, which opens a pool of its own and looks at the servers: reads in flight, reads
     /// served and their latency are not those of a service that runs, and the lag in seconds is counted from the first look on,
     /// unless the replica was more than 64 KiB behind at it. A service has its own figures in /health/db.
-    Stats,
+    Stats(watch::Watch),
     /// Check what services rely on and what will hurt them: extensions, privileges, connections, settings, upkeep
     ///
     /// Each line is ok, advice or a problem, the latter two with what to do. Only problems make the exit code 1.
@@ -142,8 +145,8 @@ async fn run(cli: Cli, config: Config, telemetry: Option<&Telemetry>) -> Result<
     match cli.command {
         Command::Serve => serve::run(config, telemetry).await,
         Command::Migrate(command) => migrate::run(command, config, cli.json).await,
-        Command::Health => health::run(config, cli.json).await,
-        Command::Stats => stats::run(config, cli.json).await,
+        Command::Health(watch) => health::run(watch, config, cli.json).await,
+        Command::Stats(watch) => stats::run(watch, config, cli.json).await,
         Command::Doctor(options) => doctor::run(options, config, cli.json).await,
         Command::Config => config::run(&config, cli.json),
         Command::Bench(options) => bench::run(options, config, cli.json).await,

@@ -1,7 +1,8 @@
 //! Standard output of the program. A reader that goes away (`| head -1`) stops nothing; anything else that keeps text
 //! from being written makes the program fail at its end.
 //!
-//! With `--json` it is one document, whatever happens: the result, or `{"error": ...}` when there is none.
+//! With `--json` it is one document, whatever happens: the result, or `{"error": ...}` when there is none. Only a command that is
+//! told to look again and again prints many, each in a line.
 
 use std::fmt;
 use std::io::{ErrorKind, Write, stdout};
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 /// The first error of writing that was not a closed pipe.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
+/// Whether nobody reads any more.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
 /// Whether a document was printed.
 static IS_PRINTED: AtomicBool = AtomicBool::new(false);
 
@@ -25,13 +29,18 @@ macro_rules! say {
 pub(crate) use say;
 
 pub(crate) fn line(text: fmt::Arguments<'_>) {
-    let written = writeln!(stdout(), "{text}");
-    if let Err(error) = written
-        && error.kind() != ErrorKind::BrokenPipe
+    let Err(error) = writeln!(stdout(), "{text}") else { return };
+    IS_CLOSED.store(true, Ordering::Relaxed);
+    if error.kind() != ErrorKind::BrokenPipe
         && let Ok(mut failed) = FAILED.lock()
     {
         failed.get_or_insert(error);
     }
+}
+
+/// Whether nothing can be written any more, so that whoever would go on for ever should not.
+pub(crate) fn is_closed() -> bool {
+    IS_CLOSED.load(Ordering::Relaxed)
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
@@ -39,6 +48,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     IS_PRINTED.store(true, Ordering::Relaxed);
     say!("{text}");
     Ok(())
+}
+
+/// One of many documents, each in a line of its own.
+pub(crate) fn json_line(value: &Value) {
+    IS_PRINTED.store(true, Ordering::Relaxed);
+    say!("{value}");
 }
 
 /// Says that something was not done, and why: for people, and as JSON where that is asked for and nothing was printed.

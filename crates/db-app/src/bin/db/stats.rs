@@ -1,5 +1,5 @@
-//! `db stats`: the figures of the pool, and how each server is. It opens a database of its own and looks; what a running service
-//! has is in that service.
+//! `db stats`: the figures of the pool, and how each server is; once, or again and again. It opens a database of its own and
+//! looks; what a running service has is in that service.
 
 use std::time::Duration;
 
@@ -7,15 +7,18 @@ use anyhow::Result;
 use db_app::{Config, Database, EndpointStats};
 use db_pool::Stats;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
 use crate::output::{self, say};
 use crate::table::{Table, or_dash};
+use crate::watch::{Look, Watch, watch};
 
 /// What is printed.
 #[derive(Debug, Serialize)]
 struct Figures {
+    timestamp: String,
     pool: Stats,
     servers: Vec<EndpointStats>,
 }
@@ -23,28 +26,33 @@ struct Figures {
 /// How long servers may take to be known; the looks themselves are bounded.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(mut config: Config, json: bool) -> Result<Outcome> {
+pub(crate) async fn run(watching: Watch, mut config: Config, json: bool) -> Result<Outcome> {
     let limit = config.shutdown_timeout;
-    // It looks once: nothing is to be kept ready. What is shown is what was configured.
+    // It looks from aside: nothing is to be kept ready. What is shown is what was configured.
     let min = std::mem::take(&mut config.pool.min);
     let database = Database::open(config).await?;
     eprintln!("using {}", database.origin());
-    let servers = servers(&database).await;
-    let mut pool = database.stats();
-    pool.min = min;
-
-    let figures = Figures { pool, servers };
-    if json {
-        output::json(&figures)?;
-    } else {
-        figures.print();
-    }
-    database.close(limit).await?;
+    await_servers(&database).await;
+    let look = || Figures::of(&database, min);
+    let shown = match watching.every() {
+        Some(every) => watch(every, json, look).await,
+        None if json => output::json(&look()),
+        None => {
+            // One look needs no time.
+            for line in look().lines().iter().skip(1) {
+                say!("{line}");
+            }
+            Ok(())
+        }
+    };
+    let closed = database.close(limit).await;
+    shown?;
+    closed?;
     Ok(Outcome::Well)
 }
 
-/// All servers, once it is known how far each replica is behind the primary, if there is one.
-async fn servers(database: &Database) -> Vec<EndpointStats> {
+/// Waits until it is known how far each replica is behind the primary, if there is one.
+async fn await_servers(database: &Database) {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let servers = database.servers();
@@ -55,15 +63,28 @@ async fn servers(database: &Database) -> Vec<EndpointStats> {
             _ => false,
         };
         if !servers.iter().any(is_open) || Instant::now() >= give_up {
-            return servers;
+            return;
         }
         sleep(Duration::from_millis(10)).await;
     }
 }
 
 impl Figures {
-    fn print(&self) {
-        let Self { pool, servers } = self;
+    fn of(database: &Database, min: u32) -> Self {
+        let mut pool = database.stats();
+        pool.min = min;
+        Self { timestamp: format!("{:.3}", database.health().at), pool, servers: database.servers() }
+    }
+}
+
+impl Look for Figures {
+    fn document(&self) -> Result<Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { timestamp, pool, servers } = self;
+        let mut lines = vec![timestamp.clone()];
         let heads = [
             "pool",
             "open",
@@ -94,11 +115,11 @@ impl Figures {
             millis(pool.waited.p50_us),
             millis(pool.waited.p99_us),
         ]);
-        table.print();
+        lines.extend(table.lines());
         if servers.is_empty() {
-            return;
+            return lines;
         }
-        say!("");
+        lines.push(String::new());
         let heads =
             ["server", "state", "lag (bytes)", "lag (s)", "in flight", "latency (ms)", "served", "timeline"];
         let mut table = Table::new(2, &heads);
@@ -115,11 +136,9 @@ impl Figures {
                 or_dash(server.timeline),
             ]);
         }
-        table.print();
-        for EndpointStats { name, error, .. } in servers {
-            if let Some(error) = error {
-                say!("{name}: {error}");
-            }
-        }
+        lines.extend(table.lines());
+        let errors = servers.iter().filter_map(|server| Some((&server.name, server.error.as_ref()?)));
+        lines.extend(errors.map(|(name, error)| format!("{name}: {error}")));
+        lines
     }
 }

@@ -32,7 +32,9 @@ impl Report {
             "profile {profile}, preset {preset}, at most {pool_max} connections, PostgreSQL {server_version}"
         );
         say!("");
-        table(stages).print();
+        for line in table(stages).lines() {
+            say!("{line}");
+        }
         say!("");
         for stage in stages {
             say!("{}: {}", stage.name, stage.load);
