@@ -93,12 +93,14 @@ pub(super) async fn stage(database: &Database, blow: &Blow, workers: u32, bar: &
     for worker in 0..workers {
         tasks.spawn(work(database.clone(), worker, Arc::clone(&watch)));
     }
-    watch.enough_within(LIMIT).await;
-
-    watch.fault();
-    let fault = blow.strike(database).await?;
-    watch.begin_anew();
-    let recovered = watch.enough_within(LIMIT).await;
+    let (fault, recovered) = if watch.enough_within(LIMIT).await {
+        watch.fault();
+        let fault = blow.strike(database).await?;
+        watch.begin_anew();
+        (fault, watch.enough_within(LIMIT).await)
+    } else {
+        ("none was made, since not every worker had a success before it".to_owned(), false)
+    };
     // Nothing is dropped: what is under way is to be told how it ended.
     watch.stop();
     let mut acknowledged = Vec::new();
