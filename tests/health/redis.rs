@@ -26,7 +26,7 @@ async fn it_follows_a_redis_that_stops_and_starts() {
     for _ in 0..20 {
         monitor.run_now().await;
     }
-    assert_eq!(proxy.counts().connections, 1, "one connection, kept open");
+    assert_eq!(proxy.counts().accepted, 1, "one connection, kept open");
 
     redis.stop();
     eventually("gone", async || services() == json!({ "redis": "disconnected" })).await;

@@ -94,5 +94,5 @@ async fn connecting_is_done_once() {
     for look in futures_util::future::join_all(looks).await {
         look.expect("an answer");
     }
-    assert_eq!(proxy.counts().connections, 1);
+    assert_eq!(proxy.counts().accepted, 1);
 }
