@@ -85,7 +85,7 @@ function showOverall() {
   if (live === null) return;
   setText(byId("updated"), clock(live.at) + (isPaused ? ", paused" : ""));
   setText(byId("uptime"), span(live.uptime_s));
-  setText(byId("version"), live.version ? `PostgreSQL ${live.version}` : "–");
+  setText(byId("version"), live.version ? `PostgreSQL ${live.version.split(" ")[0]}` : "–");
   setText(byId("environment"), live.environment);
   setText(byId("origin"), live.origin);
 }

@@ -69,7 +69,7 @@ export function makeChart(spec) {
 
   function drawAxes(ticks, y) {
     const right = width - EDGE.right;
-    const rows = ticks.map((tick) => ({ key: `y${tick}`, x: EDGE.left - 8, y: y(tick) + 4, text: short(spec.format(tick)), anchor: "end", line: y(tick) }));
+    const rows = ticks.map((tick) => ({ key: `y${tick}`, x: EDGE.left - 8, y: y(tick) + 4, text: short(spec.format(tick)), anchor: "end", line: y(tick), right }));
     for (let minute = 5; minute >= 0; minute -= 1) {
       const text = ["now", "−1", "−2", "−3", "−4", "−5 min"][minute];
       const anchor = minute === 0 ? "end" : "middle";
@@ -78,11 +78,11 @@ export function makeChart(spec) {
     keyed(axes, rows, (row) => row.key, (row) => {
       const label = s("text", { "text-anchor": row.anchor });
       const line = s("line", { class: "grid" });
-      const update = ({ x: left, y: bottom, text, line: at }) => {
+      const update = ({ x: left, y: bottom, text, line: at, right: end }) => {
         setAttribute(label, "x", left.toFixed(1));
         setAttribute(label, "y", bottom.toFixed(1));
         setText(label, text);
-        if (at !== null) for (const [name, value] of [["x1", EDGE.left], ["x2", right], ["y1", at], ["y2", at]]) setAttribute(line, name, String(value));
+        if (at !== null) for (const [name, value] of [["x1", EDGE.left], ["x2", end], ["y1", at], ["y2", at]]) setAttribute(line, name, String(value));
       };
       return { element: row.line === null ? label : s("g", {}, line, label), update };
     });

@@ -47,7 +47,8 @@ const rows = new WeakMap();
 
 /**
  * Keeps the children of `parent` equal to `items`: those that are there are updated, new ones are made, others removed.
- * `make` gives an object with `element` and `update(item)`.
+ * `make` gives an object with `element` and `update(item)`, which must take all that changes from the item: the names that `make`
+ * sees are of the time when it ran.
  */
 export function keyed(parent, items, keyOf, make) {
   if (!rows.has(parent)) rows.set(parent, new Map());

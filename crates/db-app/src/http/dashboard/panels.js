@@ -54,7 +54,9 @@ function showTiles({ window: last, pools }) {
 }
 
 function showAlerts({ alerts, recommendations }) {
-  keyed(byId("alerts"), alerts, (alert) => alert.name, () => {
+  // Those that are quiet are only counted.
+  const loud = alerts.filter(({ state }) => state !== "ok").sort((one, other) => (other.state === "firing") - (one.state === "firing"));
+  keyed(byId("alerts"), loud, (alert) => alert.name, () => {
     const sign = icon("degraded");
     const name = h("strong");
     const state = h("span", { class: "tag" });
@@ -76,7 +78,9 @@ function showAlerts({ alerts, recommendations }) {
     const text = h("p");
     return { element: h("li", { class: "row advice" }, h("div", {}, text)), update: (given) => setText(text, given) };
   });
-  setHidden(byId("alerts-none"), alerts.length + recommendations.length > 0);
+  const quiet = alerts.length > 0 ? `None of ${count(alerts.length)} alerts fires` : "No alert fires";
+  setText(byId("alerts-none"), recommendations.length > 0 ? `${quiet}.` : `${quiet}, and there is nothing to advise.`);
+  setHidden(byId("alerts-none"), loud.length > 0);
 }
 
 /** The sign, name and word of one node of the tree. */
@@ -102,21 +106,34 @@ function showComponents({ status, components }) {
     document.querySelector("#tree-root > .node").append(...root.parts, root.word);
   }
   root.update("Service", status);
-  keyed(byId("components"), components, (component) => component.name, () => {
+  showBranch(byId("components"), components, null);
+}
+
+/** The components below one of them; those whose parent is not there stand at the top. */
+function showBranch(list, components, parent) {
+  const names = components.map(({ name }) => name);
+  const above = ({ part_of: of }) => (names.includes(of) ? of : null);
+  const below = components.filter((component) => above(component) === parent && component.name !== parent);
+  const items = below.map((component) => ({ component, components }));
+  keyed(list, items, ({ component }) => component.name, () => {
     const { parts, word, update: updateNode } = node();
     const tag = h("span", { class: "tag" }, "critical");
     const reason = h("p", { class: "reason" });
     const note = h("p", { class: "muted small" });
-    const update = (component) => {
+    const branch = h("ul", { class: "rows" });
+    const update = ({ component, components: all }) => {
       updateNode(component.name, component.status);
       setHidden(tag, !component.critical);
       const why = [component.reason?.replaceAll("_", " "), component.message].filter(Boolean);
       setText(reason, [...new Set(why)].join(": "));
       setHidden(reason, why.length === 0);
       const seen = typeof component.age_ms === "number" ? `checked ${joined(ms(component.age_ms))} ago` : "not checked yet";
-      setText(note, typeof component.latency_ms === "number" ? `${seen}, took ${joined(ms(component.latency_ms))}` : seen);
+      const took = component.latency_ms > 0 ? `, took ${joined(ms(component.latency_ms))}` : "";
+      setText(note, seen + took);
+      showBranch(branch, all, component.name);
+      setHidden(branch, branch.children.length === 0);
     };
-    return { element: h("li", {}, h("div", { class: "node" }, ...parts, tag, word), reason, note), update };
+    return { element: h("li", {}, h("div", { class: "node" }, ...parts, tag, word), reason, note, branch), update };
   });
 }
 
@@ -152,7 +169,8 @@ function showErrors({ errors, window: last }) {
   setText(byId("errors-none"), `No error in the last ${joined([count(last.seconds), "s"])}.`);
   setHidden(byId("errors-none"), errors.length > 0);
   const largest = Math.max(...errors.map((error) => error.count));
-  keyed(byId("errors"), errors, (error) => error.code, () => {
+  const items = errors.map((error) => ({ ...error, share: (100 * error.count) / largest }));
+  keyed(byId("errors"), items, (error) => error.code, () => {
     const code = h("code");
     const words = h("span", { class: "muted" });
     const number = h("span", { class: "number" });
@@ -161,7 +179,7 @@ function showErrors({ errors, window: last }) {
       setText(code, error.code);
       setText(words, meaning(error.code));
       setText(number, count(error.count));
-      fill.style.width = `${(100 * error.count) / largest}%`;
+      fill.style.width = `${error.share}%`;
     };
     return { element: h("li", { class: "error-row" }, code, words, number, h("div", { class: "bar thin", "aria-hidden": "true" }, fill)), update };
   });
@@ -192,7 +210,7 @@ function showServers(servers) {
   keyed(byId("servers"), servers, (server) => server.name, () =>
     textRow([
       ["", (server) => server.name],
-      ["", (server) => server.state],
+      ["", (server) => (server.drained ? `${server.state}, drained` : server.state)],
       ["number", (server) => joined(ms(server.lag_ms))],
       ["number", (server) => joined(bytes(server.lag_bytes))],
       ["number", (server) => joined(ms(server.latency_ms))],
