@@ -1,10 +1,11 @@
 //! Chromium, driven over chromedriver: the dozen calls of WebDriver that are needed here, as JSON over HTTP. A client library
 //! would bring more than it takes away; knows nothing of the page.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,6 +25,8 @@ const MISSING: &str = "not found: apt-get install chromium chromium-driver";
 pub(crate) struct Driver {
     child: Child,
     port: u16,
+    /// Kept open: whoever writes to what nobody reads is ended by that.
+    output: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 /// A browser with one page. Closed when it is dropped.
@@ -50,13 +53,14 @@ impl Driver {
         let log = File::create(out.join("chromedriver.log"))?;
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut driver = Self { child: command.spawn().context("chromedriver")?, port: 0 };
+        let mut driver = Self { child: command.spawn().context("chromedriver")?, port: 0, output: None };
         let output = driver.child.stdout.take().context("its output")?;
-        for line in BufReader::new(output).lines() {
-            let line = line?;
+        let mut output = BufReader::new(output).lines();
+        while let Some(line) = output.next().transpose()? {
             let port = line.split_once("started successfully on port ").map(|(_, port)| port);
             if let Some(port) = port {
                 driver.port = port.trim_end_matches('.').parse().context(line.clone())?;
+                driver.output = Some(output);
                 return Ok(driver);
             }
         }
@@ -147,15 +151,12 @@ impl Browser {
         Ok(STANDARD.decode(shot["data"].as_str().context("no picture")?)?)
     }
 
-    /// What the console said since the last call, of warnings and errors.
-    pub(crate) fn console(&self) -> Result<Vec<String>> {
+    /// What the console said since the last call, of warnings and errors; each of them once.
+    pub(crate) fn console(&self) -> Result<BTreeSet<String>> {
         let lines = self.log("browser")?;
         let is_bad = |line: &&Value| ["WARNING", "SEVERE"].iter().any(|level| line["level"] == *level);
-        Ok(lines
-            .iter()
-            .filter(is_bad)
-            .map(|line| line["message"].as_str().unwrap_or_default().to_owned())
-            .collect())
+        let said = lines.iter().filter(is_bad).filter_map(|line| line["message"].as_str());
+        Ok(said.map(str::to_owned).collect())
     }
 
     /// The addresses that were asked for since the last call.

@@ -47,7 +47,7 @@ pub(crate) fn check(page: &Page, place: &Place, service: Service, report: &mut R
     });
     report.check("nothing but figures came in all that", || {
         let said = page.browser.console()?;
-        ensure!(said.is_empty(), "{}", said.join("; "));
+        ensure!(said.is_empty(), "{said:?}");
         Ok(String::new())
     });
 

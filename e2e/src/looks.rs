@@ -8,6 +8,12 @@ use crate::browser::Key;
 use crate::page::Page;
 use crate::report::Report;
 
+/// Cases for what computes; gives the differences.
+const PIECES: &str = include_str!("../page/pieces.js");
+
+/// Messages with everything in them; gives the differences between what they show and what they should.
+const PANELS: &str = include_str!("../page/panels.js");
+
 /// Each thing that the keyboard must reach, marked with a number.
 const MARK: &str = "
     const wanted = [...document.querySelectorAll('a[href], button, input, [tabindex=\"0\"]')];
@@ -41,6 +47,18 @@ pub(crate) fn check(page: &Page, report: &mut Report) -> Result<()> {
     });
     report.check("shows new figures by itself", || updates(page));
     report.check("well: both widths, both themes", || page.inspect("well"));
+    report.check("figures, axes and events by their tables of cases", || {
+        let differences = page.browser.run(PIECES)?;
+        ensure!(differences.as_array().is_some_and(Vec::is_empty), "{differences}");
+        Ok(String::new())
+    });
+    report.check("panels by messages with everything in them", || {
+        page.browser.run("document.getElementById('pause').click()")?;
+        let differences = page.browser.run(PANELS)?;
+        page.browser.run("document.getElementById('pause').click()")?;
+        ensure!(differences.as_array().is_some_and(Vec::is_empty), "{differences}");
+        Ok(String::new())
+    });
     report.check("the theme can be chosen", || themes(page));
     report.check("every control is reached by Tab, with a visible focus", || keyboard_walk(page));
     report.check("the skip link leads to the content", || skip_link(page));
@@ -49,7 +67,7 @@ pub(crate) fn check(page: &Page, report: &mut Report) -> Result<()> {
     report.check("reduced motion: nothing moves", || motion(page));
     report.check("no error and no warning in the console", || {
         let said = page.browser.console()?;
-        ensure!(said.is_empty(), "{}", said.join("; "));
+        ensure!(said.is_empty(), "{said:?}");
         Ok(String::new())
     });
     report.check("no request to another host", || {
@@ -173,7 +191,11 @@ fn motion(page: &Page) -> Result<String> {
     let usual = page.browser.run(moving)?;
     ensure!(usual.as_u64() > Some(0), "nothing moves for anybody, so this proves nothing");
     page.look(1440, "light", "reduce")?;
+    // What was under way when the wish came may end.
+    let still = |what| page.wait(what, 2, &format!("return (() => {{ {moving} }})() === 0"));
+    still("a still page")?;
+    updates(page)?;
     let reduced = page.browser.run(moving)?;
-    ensure!(reduced == 0, "{reduced} moving things");
+    ensure!(reduced == 0, "{reduced} moving things after new figures");
     Ok(format!("{usual} without the wish"))
 }
