@@ -26,6 +26,7 @@ fn run_steps(steps: &mut Steps) -> Result<()> {
         crate::run(&mut clippy(&["--package", "db-embedded", "--all-targets", "--features", "download"]))
     })?;
     steps.step("without a driver", crates_without_a_driver)?;
+    steps.step("each feature alone", features_alone)?;
     steps.step("tidy", tidy::run)?;
     steps.step("test on local binaries", || {
         programs::ensure_all()?;
@@ -85,6 +86,15 @@ fn clippy(arguments: &[&str]) -> Command {
 fn crates_without_a_driver() -> Result<()> {
     has_no_driver("db-core", &["tokio"])?;
     has_no_driver("db-retry", &["tokio-util", "socket2", "mio"])
+}
+
+/// Whoever embeds the layer takes the features that he needs.
+fn features_alone() -> Result<()> {
+    for feature in ["", "otlp", "prometheus", "redis", "webhook"] {
+        let alone = ["--package", "db-app", "--lib", "--no-default-features", "--features", feature];
+        crate::run(&mut clippy(&alone))?;
+    }
+    Ok(())
 }
 
 fn has_no_driver(package: &str, forbidden: &[&str]) -> Result<()> {

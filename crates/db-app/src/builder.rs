@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use db_core::Observer;
+use db_core::{Executor, Observer};
 use db_health::{AlertSink, Check, Rule};
 use db_migrate::Migrator;
 use opentelemetry::metrics::Meter;
@@ -13,14 +13,16 @@ use crate::config::Config;
 use crate::opening::OpenError;
 use crate::{Database, opening};
 
+/// A check that is given the server.
+pub(crate) type OwnCheck = Box<dyn FnOnce(Arc<dyn Executor>) -> Check + Send>;
+
 /// A database that is to be opened.
-#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     pub(crate) config: Config,
     pub(crate) meter: Option<Meter>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
-    pub(crate) checks: Vec<Check>,
+    pub(crate) checks: Vec<OwnCheck>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) sinks: Vec<Arc<dyn AlertSink>>,
     pub(crate) migrator: Option<Migrator>,
@@ -40,7 +42,8 @@ impl Builder {
     }
 
     /// The meter whose instruments count. Default: that of the global provider of OpenTelemetry by the name `db`, which counts
-    /// for nobody unless the service has set a provider before it opens the database.
+    /// for nobody unless the service has set a provider before it opens the database. Two databases need two meters, of different
+    /// providers: their figures go by the same names.
     pub fn meter(mut self, meter: Meter) -> Self {
         self.meter = Some(meter);
         self
@@ -52,9 +55,36 @@ impl Builder {
         self
     }
 
-    /// A check of the service's own, looked at beside those of the database, at its own interval.
-    pub fn check(mut self, check: Check) -> Self {
-        self.checks.push(check);
+    /// A check of the service's own, looked at beside those of the database, at its own interval. Opening waits for its first
+    /// look, as for all others.
+    pub fn check(self, check: Check) -> Self {
+        self.check_with(move |_| check)
+    }
+
+    /// A check that asks the database itself, over the connection of the checks that are run seldom: no pool is needed for it.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use db_app::prelude::*;
+    /// use db_app::core::{Executor, Finding};
+    /// use db_app::health::{AsyncProbe, Check};
+    ///
+    /// # async fn example(config: Config) -> Result<(), db_app::OpenError> {
+    /// let has_prices = |server: Arc<dyn Executor>| {
+    ///     let look = move || {
+    ///         let server = Arc::clone(&server);
+    ///         async move {
+    ///             let prices: i64 = server.one("SELECT count(*) FROM prices", &[]).await?;
+    ///             Ok(if prices > 0 { Finding::healthy() } else { Finding::unhealthy("no_prices") })
+    ///         }
+    ///     };
+    ///     Check::new(AsyncProbe::new("prices", look)).internal()
+    /// };
+    /// let db = Database::builder(config).check_with(has_prices).open().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn check_with(mut self, check: impl FnOnce(Arc<dyn Executor>) -> Check + Send + 'static) -> Self {
+        self.checks.push(Box::new(check));
         self
     }
 
@@ -92,7 +122,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)
-            .field("checks", &self.checks)
+            .field("checks", &self.checks.len())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_health::{Check, DiskProbe, PoolFigures, PoolProbe, RoleProbe, TransactionsProbe, WraparoundProbe};
+use db_health::{
+    Aspect, Check, DiskProbe, PoolFigures, PoolProbe, RoleProbe, TransactionsProbe, WraparoundProbe,
+};
 use db_pool::Pool;
 
 use crate::Config;
@@ -22,12 +24,14 @@ pub(crate) fn of_server(server: &Arc<Watched>, config: &Config) -> Vec<Check> {
     if !config.pool.read_only {
         // Reads go on, so that it is for people to decide whether the service is better taken out.
         let role = RoleProbe::primary("role", Arc::clone(server) as _);
-        checks.push(Check::new(role).part_of("postgres").non_critical().internal());
+        checks.push(
+            Check::new(role).part_of("postgres").aspect(Aspect::Connectivity).non_critical().internal(),
+        );
     }
     if let Some(range) = &config.migrations.schema_version {
         let schema =
             SchemaProbe::new(Arc::clone(server), config.migrations.settings.table.clone(), range.clone());
-        checks.push(Check::new(schema).internal());
+        checks.push(Check::new(schema).aspect(Aspect::SchemaIntegrity).internal());
     }
     checks
 }

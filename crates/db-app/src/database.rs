@@ -15,14 +15,17 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::Aside;
 use crate::config::{Environment, Shown};
 use crate::doubts::Doubts;
 use crate::embedded::Kept;
 use crate::migrations_watch::MigrationsProbe;
 use crate::observed::Observed;
 use crate::reading::Reads;
+use crate::recommending::Busy;
 use crate::replicas::Replicas;
 use crate::retrying::{Retrying, repeat};
+use crate::watched::Watched;
 
 /// A PostgreSQL that is connected, verified and watched. Cheap to clone; all clones are one.
 ///
@@ -48,6 +51,11 @@ pub(crate) struct Inner {
     pub(crate) retry: Retry,
     pub(crate) doubts: Doubts,
     pub(crate) monitor: Monitor,
+    /// What the monitor looks at the server with.
+    pub(crate) watched: [Arc<Watched>; 2],
+    /// For what operators do while the pool may be full.
+    pub(crate) operator: Aside,
+    pub(crate) busy: Busy,
     pub(crate) observed: Observed,
     /// Set once everything else is there, which they look at.
     pub(crate) alerts: OnceLock<Alerts>,

@@ -71,6 +71,7 @@ pub use config::Config;
 pub use database::Database;
 pub use db_cluster::{ConsistencyToken, EndpointStats, Preference};
 pub use db_core as core;
+pub use db_health as health;
 pub use db_pool::{Isolation, Tx};
 pub use db_retry::Resolution;
 pub use migrations_watch::{MigrationFigures, MigrationLine};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{Cause, Error, Finding, Phase, Probe, Result, Signal};
-use db_health::Check;
+use db_health::{Aspect, Check};
 use db_migrate::{Migrator, Status};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -65,7 +65,8 @@ impl MigrationsProbe {
 
     /// As a check: the service lives without what is pending, which it may have been written for.
     pub(crate) fn check(&self) -> Check {
-        Check::new(self.clone()).non_critical().internal().interval(INTERVAL).timeout(Duration::from_secs(5))
+        let check = Check::new(self.clone()).aspect(Aspect::SchemaIntegrity).non_critical().internal();
+        check.interval(INTERVAL).timeout(Duration::from_secs(5))
     }
 
     /// As they were seen last.

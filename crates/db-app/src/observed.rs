@@ -2,12 +2,14 @@
 //! watched holds the database weakly, so that it goes when its last user lets go of it.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use db_core::{Log, Observer, Observers, Status};
 use db_health::{Alert, AlertSink, AlertState, Alerts, LogSink, Reading, Rule, Window, rules};
 use db_metrics::{Metrics, PoolFigures, ServerFigures};
 use db_pool::Stats;
 use opentelemetry::metrics::Meter;
+use tokio::time::Instant;
 
 use crate::Database;
 use crate::config::AlertConfig;
@@ -97,34 +99,27 @@ pub(crate) fn start_alerts(
     let weak = Arc::downgrade(inner);
     let window = &inner.observed.window;
     let fullest = ask(&weak, |database| {
-        let pools = database.pools().into_iter();
-        let fullest = pools.max_by(|one, other| one.utilization.total_cmp(&other.utilization))?;
+        let pools = database.pools();
+        database.inner.busy.look(&pools, Instant::now());
+        let fullest = pools.into_iter().max_by(|one, other| one.utilization.total_cmp(&other.utilization))?;
         Some(Reading::new(fullest.utilization).of(fullest.pool))
     });
     let last = ask(&weak, |database| {
-        let servers = database.servers().into_iter();
-        let behind = servers.filter_map(|server| Some((server.lag?.time, server.name)));
-        let (lag, name) = behind.max()?;
-        Some(Reading::new(lag.as_secs_f64()).of(name))
+        let behind =
+            database.servers().into_iter().filter_map(|server| Some((server.lag?.time, server.name)));
+        // Nobody lags who is not there: that is told by another rule.
+        let reading = |(lag, name): (Duration, String)| Reading::new(lag.as_secs_f64()).of(name);
+        Some(behind.max().map_or(Reading::new(0.0), reading))
     });
-    let unhealthy = ask(&weak, |database| {
-        let components = database.health().components.into_iter();
-        let unhealthy: Vec<_> =
-            components.filter(|it| it.status == Status::Unhealthy).map(|it| it.name).collect();
-        let reading = Reading::new(f64::from(u32::try_from(unhealthy.len()).unwrap_or(u32::MAX)));
-        Some(if unhealthy.is_empty() { reading } else { reading.of(unhealthy.join(", ")) })
-    });
+    let snapshot = ask(&weak, |database| Some(database.health()));
     let own = [
         rules::pool_utilization(fullest).threshold(config.utilization),
         rules::average_latency(window).threshold(config.latency.as_secs_f64() * 1e3),
         rules::error_rate(window).threshold(config.error_rate),
         rules::connect_failures(window),
         rules::retries(window),
-        rules::replica_lag(last),
-        Rule::above("component_unhealthy", 0.0, "", unhealthy)
-            .fire_after(1)
-            .resolve_after(1)
-            .text("a component is unhealthy"),
+        rules::replica_lag(last).threshold(inner.max_lag.as_secs_f64()),
+        rules::component_unhealthy(snapshot),
     ];
     let log: Arc<dyn AlertSink> = Arc::new(LogSink);
     let sinks = std::iter::once(log).chain(sinks).collect();

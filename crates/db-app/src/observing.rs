@@ -33,7 +33,7 @@ pub(crate) fn webhook(config: &AlertConfig) -> Result<Option<Arc<dyn AlertSink>>
 pub(crate) fn redis(config: &ObserveConfig) -> Result<Option<Check>, OpenError> {
     let Some(url) = &config.redis else { return Ok(None) };
     let probe = db_health::RedisProbe::new("redis", url.expose_secret())
-        .map_err(|error| OpenError::Setting(format!("REDIS_URL: {error}")))?;
+        .map_err(|error| OpenError::Setting(format!("DB_REDIS_URL: {error}")))?;
     let check = Check::new(probe);
     Ok(Some(if config.is_redis_critical { check } else { check.non_critical() }))
 }
@@ -43,7 +43,7 @@ pub(crate) fn redis(config: &ObserveConfig) -> Result<Option<Check>, OpenError> 
 pub(crate) fn redis(config: &ObserveConfig) -> Result<Option<Check>, OpenError> {
     match &config.redis {
         None => Ok(None),
-        Some(_) => Err(lacks("REDIS_URL", "redis")),
+        Some(_) => Err(lacks("DB_REDIS_URL", "redis")),
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::future::join3;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::Aside;
 use crate::builder::Builder;
 use crate::config::{Config, Postgres};
 use crate::database::Inner;
@@ -18,6 +19,7 @@ use crate::doubts::Doubts;
 use crate::embedded::Kept;
 use crate::migrations_watch::MigrationsProbe;
 use crate::observed::Observed;
+use crate::recommending::Busy;
 use crate::replicas::Replicas;
 use crate::watched::Watched;
 use crate::{Database, checks, observed, observing};
@@ -85,9 +87,11 @@ impl Database {
         // A day is for ever here, and can be added to any moment.
         let limit = limit.min(Duration::from_secs(24 * 60 * 60));
         let deadline = Instant::now() + limit;
-        self.inner.going_down.cancel();
+        self.shut_down();
         self.inner.monitor.stop();
+        self.inner.watched.iter().for_each(|watched| watched.close());
         self.inner.doubts.stop();
+        self.inner.operator.close();
         // The server needs some of the time for its own farewell.
         let limit_of_pools = limit.mul_f64(0.7);
         let others = async {
@@ -144,17 +148,20 @@ pub(crate) async fn open(builder: Builder) -> Result<Database, OpenError> {
     let ServerInfo { version, time, database, user, .. } = pool.server();
     tracing::info!(target: "db", version, %time, database, user, "verified");
 
-    let watched = Arc::new(Watched::new("postgres", &pool));
-    let migrations = migrator.map(|migrator| MigrationsProbe::new(Arc::clone(&watched), migrator));
-    let mut checks = checks::of_server(&watched, &config);
+    // Two connections: what takes long on one must not keep the other from saying that the server lives.
+    let watched = [(); 2].map(|()| Arc::new(Watched::new("postgres", &pool)));
+    let [often, seldom] = &watched;
+    let migrations = migrator.map(|migrator| MigrationsProbe::new(Arc::clone(seldom), migrator));
+    let mut checks = checks::of_server(often, &config);
     checks.push(checks::of_pool(&pool));
     checks.extend(replicas.as_ref().map(Replicas::check));
     checks.extend(redis);
     let checks = checks.into_iter().map(|check| check.interval(config.health_interval));
-    let seldom = checks::seldom(&watched).into_iter().chain(migrations.iter().map(MigrationsProbe::check));
+    let own_checks = own_checks.into_iter().map(|check| check(Arc::clone(seldom) as _));
+    let seldom = checks::seldom(seldom).into_iter().chain(migrations.iter().map(MigrationsProbe::check));
     let monitor = Monitor::start(checks.chain(seldom).chain(own_checks).collect());
     monitor.first_looks().await;
-    let doubts = Doubts::new(&pool);
+    let (doubts, operator) = (Doubts::new(&pool), Aside::new("db operator", &pool));
     let service = config.pool.application_name.clone();
     let inner = Arc::new(Inner {
         pool,
@@ -164,7 +171,10 @@ pub(crate) async fn open(builder: Builder) -> Result<Database, OpenError> {
         policy: config.retry,
         retry,
         doubts,
+        operator,
+        busy: Busy::default(),
         monitor,
+        watched,
         observed,
         alerts: OnceLock::new(),
         migrations,

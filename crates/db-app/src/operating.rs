@@ -47,7 +47,7 @@ impl Database {
     }
 
     /// Cancels what another session runs on the server that takes writes; whether there is such a session. What it ran gets
-    /// SQLSTATE 57014.
+    /// SQLSTATE 57014. Goes over a connection beside the pool, which may be full of what is to be cancelled.
     ///
     /// # Errors
     /// Those of a statement, and when our role may not cancel that session.
@@ -56,14 +56,15 @@ impl Database {
     /// Dropping the future may or may not cancel it.
     pub async fn cancel(&self, process_id: i32) -> Result<bool> {
         let question = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $1";
-        let cancelled: Option<bool> = self.primary().one_or_none(question, &[&process_id]).await?;
+        let operator = self.inner.operator.client().await?;
+        let cancelled: Option<bool> = operator.one_or_none(question, &[&process_id]).await?;
         Ok(cancelled.unwrap_or_default())
     }
 
     /// Looks at every component now, and gives what was seen; what is being looked at already is waited for.
     ///
     /// # Cancel safety
-    /// The looks go on when the future is dropped.
+    /// Looks that this began are given up when the future is dropped; the next ones come at their intervals.
     pub async fn look_now(&self) -> Snapshot {
         self.inner.monitor.run_now().await
     }

@@ -25,6 +25,11 @@ impl Watched {
         Self { name, aside: Aside::new("db health", pool) }
     }
 
+    /// Closes the connection.
+    pub(crate) fn close(&self) {
+        self.aside.close();
+    }
+
     /// The connection, opened anew when it is gone, or the pool has turned to another server.
     pub(crate) async fn client(&self) -> Result<Arc<Client>> {
         self.aside.client().await

@@ -42,7 +42,9 @@ impl<'a> Iterator for Pieces<'a> {
         } else if let Some(length) = dollar_quoted_length(rest) {
             (Piece::Literal(take(length)), length)
         } else if first.is_ascii_digit() {
-            let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(rest.len());
+            let length = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_')))
+                .unwrap_or(rest.len());
             (Piece::Literal(take(length)), length)
         } else if let Some(length) = word_length(rest) {
             (Piece::Word(take(length)), length)
@@ -133,6 +135,7 @@ mod tests {
             assert_eq!(pieces, expect, "{sql}");
         };
         check("a.\"b c\".d1", &[Piece::Word("a.\"b c\".d1")]);
+        check("1_000_000", &[Piece::Literal("1_000_000")]);
         check("x=1.5e3", &[Piece::Word("x"), Piece::Sign('='), Piece::Literal("1.5e3")]);
         check("$1::text", &[Piece::Word("$1"), Piece::Sign(':'), Piece::Sign(':'), Piece::Word("text")]);
         check("'it''s' y", &[Piece::Literal("'it''s'"), Piece::Word("y")]);

@@ -60,7 +60,7 @@ impl Slot {
         let started = Instant::now();
         let (finding, error) = look(&self.check).await;
         let reported = damper.feed(finding.status);
-        self.store(Look { ended: Instant::now(), latency: started.elapsed(), reported, finding, error });
+        self.store(&Look { ended: Instant::now(), latency: started.elapsed(), reported, finding, error });
         self.looks.fetch_add(1, Ordering::Release);
         true
     }
@@ -74,13 +74,16 @@ impl Slot {
         self.was_well.load(Ordering::Relaxed)
     }
 
-    fn store(&self, look: Look) {
+    fn store(&self, look: &Look) {
         if look.reported != Status::Unhealthy {
             self.was_well.store(true, Ordering::Relaxed);
         }
         let name = self.check.name();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.as_ref().map(|look| look.reported);
+        let before = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.replace(look.clone()).map(|before| before.reported)
+        };
+        // Outside the lock: who writes the log may ask how the components are.
         let (reason, error) = (look.finding.reason, look.error.as_deref());
         match look.reported {
             now if before == Some(now) => {}
@@ -92,7 +95,6 @@ impl Slot {
             }
             _ => {}
         }
-        *last = Some(look);
     }
 
     /// What is believed of it now, without regard to what belongs to it.

@@ -44,13 +44,24 @@ pub struct AlertConfig {
 
 impl Reader<'_> {
     pub(super) fn observe(&mut self) -> ObserveConfig {
-        let otlp_endpoint = self.text("DB_OTLP_ENDPOINT", None, is_http_url);
+        let otlp_endpoint = self.otlp_endpoint();
         let trace_ratio = self.number("DB_TRACE_RATIO", 1.0, 0.0, 1.0, Source::Default);
         let alerts = self.alerts();
         let is_redis_url = |url: &str| url.starts_with("redis://") || url.starts_with("redis+unix://");
-        let redis = self.text("REDIS_URL", None, is_redis_url).map(SecretString::from);
+        let redis = self.text("DB_REDIS_URL", None, is_redis_url).map(SecretString::from);
         let is_redis_critical = self.word("DB_REDIS_CRITICAL", true, &[("true", true), ("false", false)]);
         ObserveConfig { otlp_endpoint, trace_ratio, alerts, redis, is_redis_critical }
+    }
+
+    /// It is shown, so it must not hold a password; one that does is not shown.
+    fn otlp_endpoint(&mut self) -> Option<String> {
+        let name = "DB_OTLP_ENDPOINT";
+        let has_password = |url: &str| url.contains('@');
+        let endpoint = self.text(name, None, |url| is_http_url(url) || has_password(url));
+        if endpoint.as_deref().is_some_and(has_password) {
+            self.errors.push(format!("{name}=***: expected {}", variable(name).accepts));
+        }
+        endpoint
     }
 
     fn alerts(&mut self) -> AlertConfig {
@@ -112,6 +123,8 @@ mod tests {
         assert!(said.starts_with("DB_OTLP_ENDPOINT=localhost:4318 (environment): expected"), "{said}");
         let config = load(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")]);
         assert_eq!(config.observe.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318"));
-        assert!(refused(&[("REDIS_URL", "http://x")]).starts_with("REDIS_URL=***"));
+        assert!(refused(&[("DB_REDIS_URL", "http://x")]).starts_with("DB_REDIS_URL=***"));
+        let said = refused(&[("DB_OTLP_ENDPOINT", "http://me:hunter2@h:4318")]);
+        assert!(said.starts_with("DB_OTLP_ENDPOINT=***"), "{said}");
     }
 }

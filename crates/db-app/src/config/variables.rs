@@ -200,7 +200,7 @@ pub const VARIABLES: &[Variable] = &[
     var("DB_HEALTH_INTERVAL_MS", "pause between two health checks", MILLIS),
     Variable {
         is_secret: true,
-        ..var("REDIS_URL", "a Redis whose health is part of ours", "redis://user:password@host:6379/0")
+        ..var("DB_REDIS_URL", "a Redis whose health is part of ours", "redis://user:password@host:6379/0")
     },
     var("DB_REDIS_CRITICAL", "whether the service cannot live without that Redis", FLAG),
     var("DB_ALERT_INTERVAL_MS", "pause between two looks at what alerts go by", MILLIS),
@@ -232,7 +232,7 @@ pub const VARIABLES: &[Variable] = &[
         ..var(
             "DB_OTLP_ENDPOINT",
             "where `db serve` sends metrics and traces by OTLP",
-            "http://host:4318 or https://host:4318",
+            "http://host:4318 or https://host:4318, without a password",
         )
     },
     var("DB_TRACE_RATIO", "share of the traces that are sent", "a number from 0 to 1"),

@@ -100,6 +100,7 @@ pub(super) async fn pause(
     Body(Pause { limit_ms }): Body<Pause>,
 ) -> Response {
     let about = json!({ "limit_ms": limit_ms });
+    begun(&operator, "pause", &about);
     match shared.database.pause(Duration::from_millis(limit_ms)).await {
         Ok(()) => done(&operator, "pause", about, "nobody is admitted until `resume`"),
         Err(error) => {
@@ -172,6 +173,7 @@ pub(super) async fn cancel(
     Body(Session { pid }): Body<Session>,
 ) -> Response {
     let about = json!({ "pid": pid });
+    begun(&operator, "cancel", &about);
     match shared.database.cancel(pid).await {
         Ok(true) => done(&operator, "cancel", about, "what it ran is being cancelled"),
         Ok(false) => {
@@ -197,6 +199,12 @@ fn about_server<E: std::fmt::Display>(
             failed(operator, action, &about, problem)
         }
     }
+}
+
+/// Before what takes time: a caller who goes away takes the end with him.
+fn begun(operator: &Operator, action: &'static str, about: &Value) {
+    let peer = operator.peer.map(tracing::field::display);
+    tracing::info!(target: "db::audit", peer, action, %about, "begun");
 }
 
 fn done(operator: &Operator, action: &'static str, mut about: Value, note: &str) -> Response {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use db_health::view::{self, HEALTH_JSON};
+use db_health::view::{self, Audience, HEALTH_JSON};
 use serde_json::{Value, json};
 
 use super::audience::Anybody;
@@ -66,7 +66,10 @@ pub(super) async fn startup(State(shared): State<Arc<Shared>>) -> Response {
 pub(super) async fn db(State(shared): State<Arc<Shared>>, Anybody(audience): Anybody) -> Response {
     let snapshot = shared.database.health();
     let mut body = view::terminus(&snapshot, audience);
-    let recommendations = texts(shared.database.recommendations());
+    let recommendations = match audience {
+        Audience::Insider => texts(shared.database.recommendations()),
+        _ => Vec::new(),
+    };
     let summary = view::summary(&snapshot, audience, &recommendations);
     (body["checks"], body["recommendations"]) =
         (summary["checks"].clone(), summary["recommendations"].clone());

@@ -73,8 +73,6 @@ struct Pool {
     paused: bool,
     opened: u64,
     closed: u32,
-    wait_p50_ms: f64,
-    wait_p99_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +149,6 @@ impl Part {
 
 impl Pool {
     fn of(stats: Stats) -> Self {
-        let of_micros = |micros: u64| millis(Duration::from_micros(micros));
         Self {
             total: stats.total,
             idle: stats.idle,
@@ -163,8 +160,6 @@ impl Pool {
             paused: stats.is_paused,
             opened: stats.opened,
             closed: stats.closed.total(),
-            wait_p50_ms: of_micros(stats.waited.p50_us),
-            wait_p99_ms: of_micros(stats.waited.p99_us),
             name: stats.pool,
         }
     }

@@ -21,7 +21,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
+use notice::Teller;
 use outlet::Outlet;
 use tracker::Tracker;
 
@@ -40,7 +42,7 @@ pub struct Alerts {
 }
 
 struct Shared {
-    service: String,
+    teller: Teller,
     rules: Vec<Rule>,
     outlets: Vec<Outlet>,
     state: Mutex<State>,
@@ -67,7 +69,7 @@ impl Alerts {
     ) -> Self {
         let now = Timestamp::now();
         let shared = Arc::new(Shared {
-            service: service.into(),
+            teller: Teller { service: service.into(), instance: Uuid::now_v7().to_string() },
             state: Mutex::new(State {
                 trackers: rules.iter().map(|_| Tracker::new(now)).collect(),
                 is_closed: false,
@@ -111,7 +113,7 @@ impl Alerts {
 impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules: Vec<_> = self.shared.rules.iter().map(|rule| &rule.name).collect();
-        f.debug_struct("Alerts").field("service", &self.shared.service).field("rules", &rules).finish()
+        f.debug_struct("Alerts").field("service", &self.shared.teller.service).field("rules", &rules).finish()
     }
 }
 
@@ -134,7 +136,9 @@ impl Shared {
             }
             let tracker = &mut state.trackers[index];
             let Some(told) = tracker.feed(rule, reading, now, at) else { continue };
-            let notice = tracker.tell(rule, told, at, &self.service);
+            let notice = tracker.tell(rule, told, at, &self.teller);
+            // Outside the lock: who hears of it may ask how alerts stand.
+            drop(state);
             self.outlets.iter().for_each(|outlet| outlet.push(notice.clone()));
         }
     }

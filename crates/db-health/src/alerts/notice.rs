@@ -57,9 +57,11 @@ pub struct Notice {
     pub at: Timestamp,
     /// The program that tells it.
     pub service: String,
+    /// Which of its processes: each has another, and each tells the end of what it told.
+    pub instance: String,
 }
 
-/// What became of an alert. Complete: each firing has one end.
+/// What became of an alert. Complete: a firing that was told has one end, unless the process ends before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeState {
@@ -67,4 +69,11 @@ pub enum NoticeState {
     Firing,
     /// It ended.
     Resolved,
+}
+
+/// Who tells.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    pub(super) service: String,
+    pub(super) instance: String,
 }

@@ -7,7 +7,7 @@ use db_core::Status;
 use super::rule::{Reading, Rule};
 use crate::{Snapshot, Window};
 
-/// With fewer operations in the window a rate says nothing: it counts as 0.
+/// With fewer operations in the window a rate says nothing.
 const ENOUGH: u64 = 10;
 
 /// More than 80 % of the connections of a pool are in use.
@@ -43,13 +43,14 @@ pub fn retries(window: &Arc<Window>) -> Rule {
         .text("many calls succeed only when they are tried again")
 }
 
-/// More than 5 % of the operations of the window failed. Fewer than 10 operations count as none failed.
+/// More than 5 % of the operations of the window failed. Of fewer than 10 operations a rate says nothing: then the alert stays as it
+/// is while any of them failed, and nothing is wrong while none did.
 #[must_use]
 pub fn error_rate(window: &Arc<Window>) -> Rule {
     let window = Arc::clone(window);
     let measure = move || {
         let figures = window.figures();
-        Some(if figures.operations < ENOUGH { 0.0 } else { figures.error_rate })
+        (figures.operations >= ENOUGH || figures.errors == 0).then_some(figures.error_rate)
     };
     Rule::above("error_rate", 5.0, "%", measure).text("many operations fail")
 }
@@ -66,13 +67,13 @@ pub fn replica_lag<R: Into<Reading>>(measure: impl Fn() -> Option<R> + Send + Sy
 ///
 /// ```no_run
 /// # fn example(monitor: std::sync::Arc<db_health::Monitor>) -> db_health::Rule {
-/// db_health::rules::component_unhealthy(move || monitor.snapshot())
+/// db_health::rules::component_unhealthy(move || Some(monitor.snapshot()))
 /// # }
 /// ```
 #[must_use]
-pub fn component_unhealthy(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) -> Rule {
+pub fn component_unhealthy(snapshot: impl Fn() -> Option<Snapshot> + Send + Sync + 'static) -> Rule {
     let measure = move || {
-        let snapshot = snapshot();
+        let snapshot = snapshot()?;
         let unhealthy = snapshot.components.iter().filter(|component| component.status == Status::Unhealthy);
         let names: Vec<_> = unhealthy.map(|component| component.name.as_str()).collect();
         let reading = Reading::new(names.len() as f64);

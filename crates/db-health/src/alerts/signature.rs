@@ -38,9 +38,9 @@ pub(super) fn sign(secret: &[u8], body: &[u8], now: Timestamp) -> String {
 ///
 /// let body = concat!(
 ///     r#"{"id":"1","alert":"error_rate","state":"firing","value":9.5,"threshold":5.0,"#,
-///     r#""unit":"%","text":"many operations fail","at":"2026-01-01T00:00:00Z","service":"orders"}"#,
+///     r#""unit":"%","text":"many operations fail","at":"2026-01-01T00:00:00Z","service":"orders","instance":"1"}"#,
 /// );
-/// let hex = "3f507c8378415867ef010dd1d5740907968a9ac8aa161f140993c8831a84653b";
+/// let hex = "7e28c4a6095cdbf051707fe4f60dd1e33b0e4dc28aeee9cb703e924f12c13bd9";
 /// let signature = format!("t=1767225600,v1={hex}");
 /// let now: Timestamp = "2026-01-01T00:00:10Z".parse().expect("a time");
 ///

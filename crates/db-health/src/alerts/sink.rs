@@ -75,7 +75,8 @@ impl AlertSink for LogSink {
     }
 
     async fn deliver(&self, notice: &Notice) -> Result<(), Undelivered> {
-        let Notice { id: _, alert, state, value, threshold, unit, text, at: _, service } = notice;
+        let Notice { id: _, alert, state, value, threshold, unit, text, at: _, service, instance: _ } =
+            notice;
         match state {
             NoticeState::Firing => {
                 tracing::warn!(target: "db::alert", service, alert, value, threshold, unit, "firing: {text}")

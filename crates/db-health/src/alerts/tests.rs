@@ -199,7 +199,7 @@ async fn an_unhealthy_component_is_named() {
     let monitor = Monitor::start(vec![Check::new(probe).interval(EVERY).fail_after(1).recover_after(1)]);
     monitor.first_looks().await;
     let book = Book::new(9);
-    let rule = rules::component_unhealthy(move || monitor.snapshot());
+    let rule = rules::component_unhealthy(move || Some(monitor.snapshot()));
     let _alerts = Alerts::start("orders", vec![rule], EVERY / 10, vec![Arc::clone(&book) as _]);
     for next in [Status::Unhealthy, Status::Healthy] {
         *status.lock().expect("lock") = next;

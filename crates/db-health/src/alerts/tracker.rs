@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::notice::{Alert, AlertState, Notice, NoticeState};
+use super::notice::{Alert, AlertState, Notice, NoticeState, Teller};
 use super::rule::{Reading, Rule};
 
 /// What is remembered of a rule between looks.
@@ -95,7 +95,7 @@ impl Tracker {
     }
 
     /// The message about it.
-    pub(super) fn tell(&self, rule: &Rule, state: NoticeState, at: Timestamp, service: &str) -> Notice {
+    pub(super) fn tell(&self, rule: &Rule, state: NoticeState, at: Timestamp, teller: &Teller) -> Notice {
         Notice {
             id: Uuid::now_v7().to_string(),
             alert: rule.name.clone(),
@@ -105,7 +105,8 @@ impl Tracker {
             unit: rule.unit.clone(),
             text: rule.words(self.subject.as_deref()),
             at,
-            service: service.to_owned(),
+            service: teller.service.clone(),
+            instance: teller.instance.clone(),
         }
     }
 
@@ -219,7 +220,8 @@ mod tests {
         assert_eq!(since(4, 90.0), (Firing, 4));
         assert_eq!(since(5, 0.0), (Firing, 4));
         assert_eq!(since(6, 0.0), (Ok, 6));
-        let end = tracker.tell(&rule, NoticeState::Resolved, second(6), "orders");
+        let teller = Teller { service: "orders".to_owned(), instance: "1".to_owned() };
+        let end = tracker.tell(&rule, NoticeState::Resolved, second(6), &teller);
         assert_eq!((&*end.text, end.value), ("pool_utilization is above 80 %: primary", 0.0));
     }
 }

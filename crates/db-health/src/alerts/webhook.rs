@@ -19,8 +19,12 @@ use super::notice::Notice;
 use super::signature::sign;
 use super::sink::{AlertSink, Undelivered};
 
-/// How often a message is sent at most.
-const ATTEMPTS: u32 = 5;
+/// How often a message is sent at most: with the pauses below for about a quarter of an hour, which a receiver may need to come
+/// back.
+const ATTEMPTS: u32 = 20;
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The shortest secret, in bytes.
 const SHORTEST: usize = 16;
@@ -31,8 +35,8 @@ const SHORTEST: usize = 16;
 /// - `X-Db-Signature: t=UNIX_SECONDS,v1=HEX`, which [`verify_signature`](crate::verify_signature) checks and explains;
 /// - `X-Db-Event-Id`, the notice's `id`, which stays the same when a message is sent again.
 ///
-/// Any 2xx is an answer. On a failure to connect or to get an answer, 429 and 5xx it is sent again, 5 times at most with pauses of 0.5, 1,
-/// 2 and 4 s; a message may arrive twice by that. Every other answer is final, a redirect as well: what is signed for one receiver is
+/// Any 2xx is an answer. On a failure to connect or to get an answer, 429 and 5xx it is sent again, for a quarter of
+/// an hour with pauses of 0.5, 1, 2 ... 60 s; a message may arrive twice by that, and those behind it wait. Every other answer is final, a redirect as well: what is signed for one receiver is
 /// not carried to another. Bodies of answers are not read. Proxies of the environment are not used.
 ///
 /// `https` trusts the root certificates of the system. With `http` everybody on the way can read messages and the URL; the
@@ -143,7 +147,7 @@ impl AlertSink for WebhookSink {
             }
             tracing::debug!(target: "db::alert", origin, attempt, ?pause, error = text, "sending again");
             sleep(pause).await;
-            (pause, attempt) = (pause.saturating_mul(2), attempt + 1);
+            (pause, attempt) = (pause.saturating_mul(2).min(LONGEST_PAUSE), attempt + 1);
         }
     }
 }

@@ -30,6 +30,10 @@ pub struct WindowFigures {
     pub p95_ms: f64,
     /// 99 % took no longer.
     pub p99_ms: f64,
+    /// Half of the callers who got a connection waited no longer for it.
+    pub wait_p50_ms: f64,
+    /// 99 % waited no longer.
+    pub wait_p99_ms: f64,
     /// Connections that could not be opened.
     pub connect_failures: u64,
     /// Calls that were tried again, each time.
@@ -57,6 +61,8 @@ impl WindowFigures {
             p50_ms: percentile(50),
             p95_ms: percentile(95),
             p99_ms: percentile(99),
+            wait_p50_ms: millis(sum.waits.percentile(50)),
+            wait_p99_ms: millis(sum.waits.percentile(99)),
             connect_failures: sum.connect_failures,
             retries: sum.retries,
             gave_up: sum.gave_up,
@@ -141,6 +147,8 @@ mod tests {
           "p50_ms": 0.416,
           "p95_ms": 0.416,
           "p99_ms": 0.416,
+          "wait_p50_ms": 0.0,
+          "wait_p99_ms": 0.0,
           "connect_failures": 0,
           "retries": 0,
           "gave_up": 0,

@@ -15,6 +15,8 @@ pub(super) struct Sum {
     pub(super) times: Times,
     /// Those that were slow.
     pub(super) slow: u64,
+    /// How long callers waited for the connection that they got.
+    pub(super) waits: Times,
     /// Callers who got no connection.
     pub(super) refused: u64,
     /// Failures of statements and callers that were not the statement's own fault.
@@ -33,9 +35,10 @@ impl Sum {
     }
 
     fn add(&mut self, other: &Self) {
-        let Self { times, slow, refused, errors, connect_failures, retries, gave_up, codes } = other;
+        let Self { times, slow, waits, refused, errors, connect_failures, retries, gave_up, codes } = other;
         self.times.add(times);
         self.slow += slow;
+        self.waits.add(waits);
         self.refused += refused;
         self.errors += errors;
         self.connect_failures += connect_failures;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_core::{AcquireFailed, ConnectFailed, Executed, GaveUp, Observer, Retried};
+use db_core::{AcquireFailed, Acquired, ConnectFailed, Executed, GaveUp, Observer, Retried};
 use jiff::Timestamp;
 
 use codes::Code;
@@ -137,6 +137,10 @@ impl Observer for Window {
             kept.truncate(SLOW - 1);
             kept.push_front(slow);
         }
+    }
+
+    fn acquired(&self, event: &Acquired<'_>) {
+        self.count(|sum| sum.waits.record(event.waited));
     }
 
     fn acquire_failed(&self, event: &AcquireFailed<'_>) {

@@ -90,12 +90,16 @@ fn main() -> ExitCode {
         eprintln!("error: --json: `db serve` has no result to print; its endpoints answer in JSON");
         return ExitCode::from(2);
     }
-    let config = match Config::from_env() {
+    let mut config = match Config::from_env() {
         Ok(config) => config,
         Err(errors) => return refuse(errors.lines(), json),
     };
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
+    }
+    if !matches!(cli.command, Command::Serve) {
+        // What a command sees while it runs, or does on purpose, is no reason to call anybody.
+        config.observe.alerts.webhook = None;
     }
     // What makes another command fail is in its own error.
     let filter = match cli.command {

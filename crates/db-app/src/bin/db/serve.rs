@@ -1,9 +1,12 @@
 //! `db serve`: from nothing to a healthy database behind HTTP, and back to nothing when it is told to end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use db_app::core::Finding;
+use db_app::health::{Aspect, Check, FnProbe};
 use db_app::http::{self, ENDPOINTS, Routes};
 use db_app::telemetry::Telemetry;
 use db_app::{Builder, Config, Database};
@@ -11,6 +14,7 @@ use db_migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Outcome;
 use crate::migrate::{Printer, migrator};
@@ -22,7 +26,8 @@ pub(crate) async fn run(config: Config, telemetry: Option<&Telemetry>) -> Result
     let limit = config.shutdown_timeout;
     // Before anything is started: files that are not in order need no server to be refused.
     let migrator = migrator(&config)?;
-    let mut builder = Database::builder(config.clone());
+    let prepared = Arc::new(AtomicBool::new(false));
+    let mut builder = Database::builder(config.clone()).check(preparation(&prepared, &config));
     if let Some(telemetry) = telemetry {
         builder = builder.meter(telemetry.meter());
     }
@@ -39,7 +44,13 @@ pub(crate) async fn run(config: Config, telemetry: Option<&Telemetry>) -> Result
         routes = routes.registry(telemetry.registry());
     }
     let migrator = migrator.map(|migrator| migrator.progress(Arc::new(Printer::new(true))));
-    let served = serve(&database, &config, routes, migrator, &mut signals).await;
+    let migrating = async {
+        migrate(&database, &config, migrator).await?;
+        prepared.store(true, Ordering::Release);
+        database.look_now().await;
+        Ok(())
+    };
+    let served = serve(&database, &config, routes, migrating, &mut signals).await;
     // From the signal on; a server that fails by itself gets the whole time for its end.
     let deadline = signals.first().map_or_else(|| Instant::now() + limit, |at| at + limit);
     let closed = tokio::select! {
@@ -73,31 +84,50 @@ async fn open(builder: Builder, limit: Duration, signals: &mut Signals) -> Resul
     }
 }
 
-/// Migrates, opens the port, and serves until a signal comes.
+/// The check that keeps the service from being ready until its schema is there.
+fn preparation(prepared: &Arc<AtomicBool>, config: &Config) -> Check {
+    let prepared = Arc::clone(prepared);
+    let probe = FnProbe::new("preparation", move || match prepared.load(Ordering::Acquire) {
+        true => Finding::healthy(),
+        false => Finding::unhealthy("migrating"),
+    });
+    Check::new(probe)
+        .internal()
+        .aspect(Aspect::SchemaIntegrity)
+        .recover_after(1)
+        .interval(config.health_interval)
+}
+
+/// Opens the port, migrates, and serves until a signal comes. Who asks meanwhile is told that it starts: a migration may take
+/// longer than whoever watches would wait for a port.
 async fn serve(
     database: &Database,
     config: &Config,
     routes: Routes,
-    migrator: Option<Migrator>,
+    migrating: impl Future<Output = Result<()>>,
     signals: &mut Signals,
 ) -> Result<()> {
-    let listener = tokio::select! {
-        prepared = prepare(database, config, migrator) => prepared?,
-        _ = signals.next() => return Ok(()),
-    };
+    let address = config.http_addr;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address} (DB_HTTP_ADDR)"))?;
     let address = listener.local_addr()?;
-    for endpoint in ENDPOINTS {
-        say!("http://{address}{endpoint}");
-    }
-
     let (stop, stopped) = oneshot::channel::<()>();
     let service = http::serve(listener, routes.service(), async {
         stopped.await.ok();
     });
-    let mut http = tokio::spawn(service);
-    tokio::select! {
-        ended = &mut http => ended?.context("the HTTP server ended")?,
-        _ = signals.next() => {}
+    let mut http = AbortOnDropHandle::new(tokio::spawn(service));
+    let goes_on = tokio::select! {
+        migrated = migrating => migrated.map(|()| true)?,
+        _ = signals.next() => false,
+    };
+    if goes_on {
+        for endpoint in ENDPOINTS {
+            say!("http://{address}{endpoint}");
+        }
+        tokio::select! {
+            ended = &mut http => ended?.context("the HTTP server ended")?,
+            _ = signals.next() => {}
+        }
     }
     // Whoever sends requests here must see first that it is not ready.
     database.shut_down();
@@ -115,18 +145,14 @@ async fn serve(
     Ok(())
 }
 
-async fn prepare(database: &Database, config: &Config, migrator: Option<Migrator>) -> Result<TcpListener> {
-    match migrator {
-        None => say!("no folder {}: nothing migrated", config.migrations.dir.display()),
-        Some(migrator) => {
-            let run = database.migrate(&migrator).await?;
-            // What was pending at the first look is not any more.
-            database.look_now().await;
-            say!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
-        }
-    }
-    let address = config.http_addr;
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (DB_HTTP_ADDR)"))
+async fn migrate(database: &Database, config: &Config, migrator: Option<Migrator>) -> Result<()> {
+    let Some(migrator) = migrator else {
+        say!("no folder {}: nothing migrated", config.migrations.dir.display());
+        return Ok(());
+    };
+    let run = database.migrate(&migrator).await?;
+    say!("migrations: {} applied now, {} in all", run.done.len(), migrator.migrations().len());
+    Ok(())
 }
 
 async fn close(database: &Database, deadline: Instant) -> Result<()> {

@@ -48,7 +48,7 @@ const SPECS = [
     unit: "longest of all pools",
     empty: "Nobody has asked for one yet",
     format: millis,
-    series: ["p50", "p99"].map((name) => ({ name, of: ({ live }) => most(live.pools, (pool) => pool[`wait_${name}_ms`]) })),
+    series: ["p50", "p99"].map((name) => ({ name, of: ({ live }) => live.window[`wait_${name}_ms`] })),
   },
 ];
 

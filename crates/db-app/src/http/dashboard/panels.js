@@ -37,7 +37,7 @@ function showTiles({ window: last, pools }) {
     ["Latency, p95", ms(isIdle ? null : last.p95_ms), isIdle ? "no operations yet" : [named("p50", last.p50_ms), named("p99", last.p99_ms)].join(" · ")],
     ["Error rate", percent(last.error_rate), `${counted(last.errors, "error")} ${over}`],
     ["Connections in use", [count(used), `of ${count(sum(pools, (pool) => pool.max))}`], `${count(waiting)} waiting`],
-    ["Pool wait, p99", ms(most(pools, (pool) => pool.wait_p99_ms)), named("p50", most(pools, (pool) => pool.wait_p50_ms))],
+    ["Pool wait, p99", ms(last.wait_p99_ms), named("p50", last.wait_p50_ms)],
     ["Retries", [count(last.retries), ""], `${count(last.gave_up)} given up`],
   ];
   keyed(byId("tiles"), tiles, ([name]) => name, ([name]) => {
@@ -159,7 +159,7 @@ function showPools(pools) {
       setAttribute(bar, "aria-label", `${pool.in_use} in use and ${pool.idle} idle of at most ${pool.max}`);
       [pool.in_use, pool.idle, pool.waiting, pool.max].forEach((value, index) => setText(cells[index].value, count(value)));
       list.classList.toggle("waits", pool.waiting > 0);
-      setText(note, `wait p50 ${joined(ms(pool.wait_p50_ms))}, p99 ${joined(ms(pool.wait_p99_ms))} · ${count(pool.opened)} opened, ${count(pool.closed)} closed`);
+      setText(note, `${count(pool.opened)} connections opened, ${count(pool.closed)} closed`);
     };
     return { element: h("li", { class: "pool" }, h("p", { class: "head" }, name, paused, share), bar, list, note), update };
   });

@@ -38,7 +38,7 @@ impl Blow {
                 let row = aside
                     .query_one(
                         "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
-                         WHERE application_name = $1 AND usename = current_user",
+                         WHERE application_name = $1 AND usename = current_user AND datname = current_database()",
                         &[name],
                     )
                     .await?;

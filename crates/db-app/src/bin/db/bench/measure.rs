@@ -172,10 +172,13 @@ impl Recorder {
     }
 }
 
+/// The code of a statement that succeeded and gave something else than it must.
+pub(super) const WRONG_ANSWER: &str = "wrong answer";
+
 impl Failure {
     /// The statement succeeded and gave something else than it must.
     pub(super) fn wrong(message: impl Into<String>) -> Self {
-        Self { code: "wrong answer".to_owned(), message: message.into() }
+        Self { code: WRONG_ANSWER.to_owned(), message: message.into() }
     }
 
     pub(super) fn count_in(self, errors: &mut BTreeMap<String, Seen>) {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::blow::Blow;
-use super::measure::{Failure, Seen};
+use super::measure::{Failure, Seen, WRONG_ANSWER};
 use super::progress::Bar;
 
 /// No key, so that a write that happened twice is seen twice.
@@ -46,6 +46,14 @@ pub(super) struct Recovery {
     pub(super) doubled: u32,
     /// Writes that failed for the caller and are there all the same: their answer was lost.
     pub(super) unacknowledged_found: u32,
+}
+
+impl Recovery {
+    /// Reads that did not find what was acknowledged, or found it twice.
+    pub(super) fn wrong_answers(&self) -> u32 {
+        let count = self.errors_by_code.get(WRONG_ANSWER).map_or(0, |seen| seen.count);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
 }
 
 /// Successes of each worker before the fault, and after it until all is well again.

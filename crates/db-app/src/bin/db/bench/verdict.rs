@@ -57,7 +57,7 @@ pub(super) fn of_messages(stage: &Stage) -> Vec<Judgement> {
     ]
 }
 
-/// Errors do not count here: what was under way when the server went may be told so.
+/// Errors do not count here: what was under way when the server went may be told so. What was answered must be true.
 pub(super) fn of_recovery(recovery: &Recovery) -> Vec<Judgement> {
     let judgement = |what, passed, figure, limit, unit| Judgement {
         stage: recovery.name,
@@ -77,6 +77,7 @@ pub(super) fn of_recovery(recovery: &Recovery) -> Vec<Judgement> {
             OUTAGE_S,
             "s",
         ),
+        none("wrong answers", recovery.wrong_answers()),
         none("acknowledged writes lost", recovery.lost),
         none("writes doubled", recovery.doubled),
     ]

@@ -9,8 +9,8 @@ use db_app::{Config, Database, config::Postgres};
 
 use super::finding::Finding;
 
-/// Connections of an instance beside its pools: the health monitor's, and one for work aside.
-const BESIDE: u64 = 2;
+/// Connections of an instance beside its pools: the two of the health monitor, and one for work aside.
+const BESIDE: u64 = 3;
 
 /// What the configuration says, kept from before the database was opened with it.
 #[derive(Clone, Copy, Debug)]
@@ -182,31 +182,31 @@ mod tests {
             1,
             None,
             server,
-            "ok       connections: 1 instance may open 22 of the 97 that the server allows",
+            "ok       connections: 1 instance may open 23 of the 97 that the server allows",
         );
         check(
             4,
             None,
             server,
-            "advice   connections: 4 instances may open 88 of the 97 that the server allows: leave some for migrations, backups and people: a lower DB_POOL_MAX, or a higher max_connections",
+            "advice   connections: 4 instances may open 92 of the 97 that the server allows: leave some for migrations, backups and people: a lower DB_POOL_MAX, or a higher max_connections",
         );
         check(
             5,
             None,
             server,
-            "problem  connections: 5 instances may open 110 of the 97 that the server allows: set DB_POOL_MAX=17, or raise max_connections to at least 113",
+            "problem  connections: 5 instances may open 115 of the 97 that the server allows: set DB_POOL_MAX=16, or raise max_connections to at least 118",
         );
         check(
             2,
             Some(10),
             [100, 3, 30, 50],
-            "problem  connections: 2 instances may open 64 of the 30 that the role allows: set DB_POOL_MAX=3, or ALTER ROLE ... CONNECTION LIMIT to at least 67",
+            "problem  connections: 2 instances may open 66 of the 30 that the role allows: set DB_POOL_MAX=2, or ALTER ROLE ... CONNECTION LIMIT to at least 69",
         );
         check(
             100,
             None,
             server,
-            "problem  connections: 100 instances may open 2200 of the 97 that the server allows: raise max_connections to at least 2203",
+            "problem  connections: 100 instances may open 2300 of the 97 that the server allows: raise max_connections to at least 2303",
         );
     }
 

@@ -25,18 +25,22 @@ pub(super) async fn examine(database: &Database) -> db_app::core::Result<Vec<Fin
 
 /// Installed is not enough for this one: the library must be loaded when the server starts.
 async fn statistics(database: &Database) -> db_app::core::Result<Finding> {
-    let loaded: bool = database
+    let (is_loaded, is_installed): (bool, bool) = database
         .one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.max')
-                 AND EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_stat_statements')",
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.max'),
+                    EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_stat_statements')",
             &[],
         )
         .await?;
     let check = "statement statistics";
-    Ok(if loaded {
-        Finding::ok(check, "collected")
-    } else {
-        let fix = "set shared_preload_libraries=pg_stat_statements and restart the server";
-        Finding::problem(check, "not collected", fix)
+    Ok(match (is_loaded, is_installed) {
+        (true, true) => Finding::ok(check, "collected"),
+        (true, false) => {
+            Finding::problem(check, "collected, but not to be read", "CREATE EXTENSION pg_stat_statements")
+        }
+        (false, _) => {
+            let fix = "add pg_stat_statements to shared_preload_libraries and restart the server";
+            Finding::problem(check, "not collected", fix)
+        }
     })
 }

@@ -89,7 +89,9 @@ fn judge(may: &Privileges) -> Vec<Finding> {
     });
     let owner = &may.owner;
     findings.push(if may.owns_database {
-        Finding::ok("default privileges", format!("{role} has the rights of the owner, {owner}"))
+        let note = format!("{role} has the rights of the owner of the database, {owner}, and could drop it");
+        let fix = "let another role own the database and migrate it (DATABASE_MIGRATION_URL)";
+        Finding::advice("default privileges", note, fix)
     } else if may.has_defaults {
         Finding::ok("default privileges", format!("{role} may use the tables that {owner} will create"))
     } else {
@@ -149,6 +151,9 @@ mod tests {
         check(|may| may.has_defaults = false, Some(("default privileges", Grade::Advice)));
         let reaches: fn(&mut Privileges) = |may| may.reaches_out = vec!["pg_read_server_files".to_owned()];
         check(reaches, Some(("privilege files and programs of the server", Grade::Problem)));
-        check(|may| (may.has_defaults, may.owns_database) = (false, true), None);
+        check(
+            |may| (may.has_defaults, may.owns_database) = (false, true),
+            Some(("default privileges", Grade::Advice)),
+        );
     }
 }
