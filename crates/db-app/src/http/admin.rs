@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::audience::Operator;
+use super::body::{Body, NotOurs};
 use super::problem::Problem;
 use super::state::Shared;
 
@@ -54,38 +53,20 @@ pub(super) struct Session {
     pid: i32,
 }
 
-/// A body of JSON, or what is wrong with it in our own shape.
-pub(super) struct Body<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(refused(&rejection)),
-        }
-    }
-}
-
-fn refused(rejection: &JsonRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = "the body is larger than 16 KiB";
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            let message = "the body must be JSON: send `Content-Type: application/json`";
-            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
-        }
-        _ => Problem::bad_request(rejection.body_text()),
-    }
+/// What each of these may answer, for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Usual {
+    /// Done: what was asked, with a note
+    #[response(status = 200)]
+    Done(Value),
+    /// Only for operators
+    #[response(status = 401)]
+    Refused(Problem),
 }
 
 /// Replaces every connection of the pool, without an error to anybody
-#[utoipa::path(post, path = "/api/admin/rotate", tag = "admin", security(("token" = [])), responses(
-    (status = 200, body = Value), (status = 401, body = Problem),
-))]
+#[utoipa::path(post, path = "/api/admin/rotate", tag = "admin", security(("token" = [])), responses(Usual))]
 pub(super) async fn rotate(operator: Operator, State(shared): State<Arc<Shared>>) -> Response {
     shared.database.rotate();
     done(&operator, "rotate", json!({}), "connections are replaced as they come back")
@@ -93,7 +74,7 @@ pub(super) async fn rotate(operator: Operator, State(shared): State<Arc<Shared>>
 
 /// Admits nobody to the pool and waits until every connection has come back; 409 when some have not
 #[utoipa::path(post, path = "/api/admin/pause", tag = "admin", request_body = Pause, security(("token" = [])),
-    responses((status = 200, body = Value), (status = 409, body = Problem), (status = 401, body = Problem)))]
+    responses(Usual, NotOurs, (status = 409, description = "connections are still in use", body = Problem)))]
 pub(super) async fn pause(
     operator: Operator,
     State(shared): State<Arc<Shared>>,
@@ -111,9 +92,7 @@ pub(super) async fn pause(
 }
 
 /// Admits callers to the pool again
-#[utoipa::path(post, path = "/api/admin/resume", tag = "admin", security(("token" = [])), responses(
-    (status = 200, body = Value), (status = 401, body = Problem),
-))]
+#[utoipa::path(post, path = "/api/admin/resume", tag = "admin", security(("token" = [])), responses(Usual))]
 pub(super) async fn resume(operator: Operator, State(shared): State<Arc<Shared>>) -> Response {
     shared.database.resume();
     done(&operator, "resume", json!({}), "callers are admitted")
@@ -121,7 +100,7 @@ pub(super) async fn resume(operator: Operator, State(shared): State<Arc<Shared>>
 
 /// Changes the most connections of the pool, and says what is in force
 #[utoipa::path(post, path = "/api/admin/resize", tag = "admin", request_body = Resize, security(("token" = [])),
-    responses((status = 200, body = Value), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses(Usual, NotOurs))]
 pub(super) async fn resize(
     operator: Operator,
     State(shared): State<Arc<Shared>>,
@@ -141,7 +120,7 @@ pub(super) async fn resize(
 
 /// Gives a server no further reads, without an error to anybody
 #[utoipa::path(post, path = "/api/admin/drain", tag = "admin", request_body = Server, security(("token" = [])),
-    responses((status = 200, body = Value), (status = 404, body = Problem), (status = 401, body = Problem)))]
+    responses(Usual, NotOurs, (status = 404, description = "there is no such server", body = Problem)))]
 pub(super) async fn drain(
     operator: Operator,
     State(shared): State<Arc<Shared>>,
@@ -153,7 +132,7 @@ pub(super) async fn drain(
 
 /// Gives a server reads again
 #[utoipa::path(post, path = "/api/admin/restore", tag = "admin", request_body = Server, security(("token" = [])),
-    responses((status = 200, body = Value), (status = 404, body = Problem), (status = 401, body = Problem)))]
+    responses(Usual, NotOurs, (status = 404, description = "there is no such server", body = Problem)))]
 pub(super) async fn restore(
     operator: Operator,
     State(shared): State<Arc<Shared>>,
@@ -165,7 +144,7 @@ pub(super) async fn restore(
 
 /// Cancels what a session runs, on the primary
 #[utoipa::path(post, path = "/api/admin/cancel", tag = "admin", request_body = Session, security(("token" = [])),
-    responses((status = 200, body = Value), (status = 404, body = Problem), (status = 401, body = Problem),
+    responses(Usual, NotOurs, (status = 404, description = "there is no such session", body = Problem),
     (status = 503, description = "the database said no", body = Problem)))]
 pub(super) async fn cancel(
     operator: Operator,

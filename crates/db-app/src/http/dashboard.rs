@@ -1,7 +1,11 @@
 //! The page for operators and its parts. They hold nothing of the service: what the page shows it asks `/api/live` for.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+
+use super::problem::{Problem, not_found};
 
 /// Nothing from elsewhere, nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -24,14 +28,25 @@ const PARTS: [(&str, &str, &str); 10] = [
 ];
 
 /// A page that shows the state of the database live
-#[utoipa::path(get, path = "/dashboard", tag = "dashboard", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(get, path = "/dashboard", tag = "dashboard", responses(
+    (status = 200, description = "the page", content_type = "text/html"),
+))]
 pub(super) async fn page() -> Response {
     served("text/html; charset=utf-8", include_str!("dashboard/index.html"))
 }
 
-/// A part of the page; `None` when there is none of this name.
-pub(super) fn part(name: &str) -> Option<Response> {
-    PARTS.iter().find(|(known, ..)| *known == name).map(|(_, kind, text)| served(kind, text))
+/// A part of that page: a script or the style
+#[utoipa::path(get, path = "/dashboard/{part}", tag = "dashboard",
+    params(("part" = String, Path, description = "its name", example = "app.js")),
+    responses((status = 200, description = "a script or a style sheet"),
+    (status = 404, description = "there is none of this name", body = Problem)))]
+pub(super) async fn part(name: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    // A name that is no text is none of ours either.
+    let named = name.ok().and_then(|Path(name)| PARTS.iter().find(|(known, ..)| *known == name));
+    match named {
+        Some((_, kind, text)) => served(kind, text),
+        None => not_found(request).await.into_response(),
+    }
 }
 
 fn served(kind: &'static str, text: &'static str) -> Response {

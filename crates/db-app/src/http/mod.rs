@@ -20,6 +20,7 @@
 
 mod admin;
 mod audience;
+mod body;
 mod dashboard;
 mod figures;
 mod health;
@@ -34,8 +35,7 @@ mod state;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path};
-use axum::response::IntoResponse;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use db_core::SecretString;
 
@@ -114,7 +114,7 @@ impl Routes {
             .route("/api/admin/restore", post(admin::restore))
             .route("/api/admin/cancel", post(admin::cancel))
             .route("/dashboard", get(dashboard::page))
-            .route("/dashboard/{part}", get(part))
+            .route("/dashboard/{part}", get(dashboard::part))
             .route("/openapi.json", get(openapi::description));
         #[cfg(feature = "prometheus")]
         let router = router.route("/metrics", get(prometheus::metrics));
@@ -141,7 +141,9 @@ impl Routes {
 
 /// `/health`, `/health/live`, `/health/ready`, `/health/startup` and `/health/db` alone, as by [`Routes::router`].
 pub fn health_routes(database: &Database, token: Option<SecretString>) -> Router {
-    health_endpoints().with_state(Routes::new(database).token(token).into_state())
+    health_endpoints()
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(Routes::new(database).token(token).into_state())
 }
 
 fn health_endpoints() -> Router<Arc<Shared>> {
@@ -151,11 +153,4 @@ fn health_endpoints() -> Router<Arc<Shared>> {
         .route("/health/ready", get(health::ready))
         .route("/health/startup", get(health::startup))
         .route("/health/db", get(health::db))
-}
-
-async fn part(Path(name): Path<String>, request: axum::extract::Request) -> axum::response::Response {
-    match dashboard::part(&name) {
-        Some(part) => part,
-        None => problem::not_found(request).await.into_response(),
-    }
 }
