@@ -15,7 +15,8 @@ use super::state::Shared;
 
 /// Pools with their utilization, memory, process id and uptime
 #[utoipa::path(get, path = "/health/metrics", tag = "figures", security((), ("token" = [])), responses(
-    (status = 200, body = Value), (status = 401, description = "for insiders", body = Problem),
+    (status = 200, description = "the figures of this moment", body = Value),
+    (status = 401, description = "for insiders", body = Problem),
 ))]
 pub(super) async fn process(_: Insider, State(shared): State<Arc<Shared>>) -> Response {
     answer(&json!({
@@ -31,7 +32,8 @@ pub(super) async fn process(_: Insider, State(shared): State<Arc<Shared>>) -> Re
 
 /// Pools, performance over the last minute, servers, and the configuration with its secrets masked
 #[utoipa::path(get, path = "/api/metrics/db", tag = "figures", security((), ("token" = [])), responses(
-    (status = 200, body = Value), (status = 401, description = "for insiders", body = Problem),
+    (status = 200, description = "the figures of this moment", body = Value),
+    (status = 401, description = "for insiders", body = Problem),
 ))]
 pub(super) async fn database(_: Insider, State(shared): State<Arc<Shared>>) -> Response {
     let database = &shared.database;

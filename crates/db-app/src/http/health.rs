@@ -34,7 +34,7 @@ pub(super) async fn health(
 }
 
 /// 200 while the process lives, whatever the database does
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "alive", body = Value)))]
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
     // Touches nothing outside the process: a dead database must not have the service killed.
     answer(true, json!({ "status": "alive", "uptime_s": shared.started.elapsed().as_secs() }))
@@ -52,7 +52,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 /// 503 until everything critical was well once
 #[utoipa::path(get, path = "/health/startup", tag = "health", responses(
-    (status = 200, body = Value), (status = 503, description = "still starting"),
+    (status = 200, description = "started", body = Value), (status = 503, description = "still starting"),
 ))]
 pub(super) async fn startup(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.database.health();
@@ -61,7 +61,7 @@ pub(super) async fn startup(State(shared): State<Arc<Shared>>) -> Response {
 
 /// Every component; figures and error texts for insiders
 #[utoipa::path(get, path = "/health/db", tag = "health", security((), ("token" = [])), responses(
-    (status = 200, body = Value), (status = 503, description = "unhealthy"),
+    (status = 200, description = "healthy or degraded", body = Value), (status = 503, description = "unhealthy"),
 ))]
 pub(super) async fn db(State(shared): State<Arc<Shared>>, Anybody(audience): Anybody) -> Response {
     let snapshot = shared.database.health();

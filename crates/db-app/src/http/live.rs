@@ -91,7 +91,7 @@ struct Server {
 }
 
 /// Everything that is known, live: server-sent events named `live`, one each second; or once, as JSON, for who accepts that
-#[utoipa::path(get, path = "/api/live", tag = "dashboard", security((), ("token" = [])), responses(
+#[utoipa::path(get, path = "/api/live", operation_id = "live_figures", tag = "dashboard", security((), ("token" = [])), responses(
     (status = 200, description = "events named `live`", content_type = "text/event-stream", body = String),
     (status = 401, description = "for insiders", body = Problem),
 ))]

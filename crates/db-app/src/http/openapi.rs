@@ -1,6 +1,8 @@
 //! The description of all endpoints, made from what stands beside each of them.
 
 use axum::Json;
+use axum::extract::OriginalUri;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -24,6 +26,7 @@ use super::{admin, dashboard, figures, health, live};
         figures::database,
         live::live,
         dashboard::page,
+        dashboard::part,
         admin::rotate,
         admin::pause,
         admin::resume,
@@ -52,10 +55,15 @@ impl Modify for Token {
 }
 
 /// This description
-#[utoipa::path(get, path = "/openapi.json", tag = "description", responses((status = 200, body = serde_json::Value)))]
-pub(super) async fn description() -> Json<utoipa::openapi::OpenApi> {
-    let description = Description::openapi();
+#[utoipa::path(get, path = "/openapi.json", tag = "description", responses(
+    (status = 200, description = "in OpenAPI 3.1", body = serde_json::Value),
+))]
+pub(super) async fn description(OriginalUri(asked): OriginalUri) -> Json<utoipa::openapi::OpenApi> {
+    let mut description = Description::openapi();
     #[cfg(feature = "prometheus")]
-    let description = description.merge_from(WithPrometheus::openapi());
+    description.merge(WithPrometheus::openapi());
+    // Nested in a service its paths are below another one.
+    let below = asked.path().strip_suffix("/openapi.json").filter(|below| !below.is_empty());
+    description.servers = below.map(|below| vec![Server::new(below)]);
     Json(description)
 }

@@ -13,7 +13,7 @@ use super::state::Shared;
 
 /// Metrics in the text format of Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "figures", security((), ("token" = [])), responses(
-    (status = 200, body = String, content_type = "text/plain; version=0.0.4"),
+    (status = 200, description = "all metrics", body = String, content_type = "text/plain; version=0.0.4"),
     (status = 401, description = "for insiders", body = Problem),
     (status = 404, description = "the service exports no metrics here", body = Problem),
 ))]
