@@ -16,13 +16,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Outcome;
 use crate::migrate::{Printer, migrator};
 use crate::output::say;
 use crate::signals::{Signals, at_once};
+use crate::{Outcome, files};
 
 pub(crate) async fn run(config: Config, telemetry: Option<&Telemetry>) -> Result<Outcome> {
     let mut signals = Signals::install()?;
+    files::allow_many();
     let limit = config.shutdown_timeout;
     // Before anything is started: files that are not in order need no server to be refused.
     let migrator = migrator(&config)?;
