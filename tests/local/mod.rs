@@ -10,6 +10,7 @@ mod moving;
 pub(crate) mod program;
 mod refusals;
 mod serve;
+mod shutting_down;
 mod standby;
 mod stats;
 mod watching;

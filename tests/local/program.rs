@@ -1,5 +1,6 @@
 //! Running the program: a folder of its own, a clean environment, and nothing left behind.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command as AsyncCommand};
 use tokio::time::timeout;
+
+/// What tests serve with: a free port, and health that is quick to change.
+const OF_TESTS: [(&str, &str); 2] = [("DB_HTTP_ADDR", "127.0.0.1:0"), ("DB_HEALTH_INTERVAL_MS", "100")];
 
 /// A place for runs of the program, with the project's migrations.
 pub(crate) struct Place {
@@ -77,7 +81,18 @@ impl Place {
 
     /// Starts `db serve` on a free port and waits until it is ready.
     pub(crate) async fn serve(&self, environment: &[(&str, &str)]) -> Serving {
-        let mut started = self.start_with("serve", environment);
+        Self::serving(self.start_with("serve", environment)).await
+    }
+
+    /// The same from a shell that allows so many open files.
+    pub(crate) async fn serve_with_files(&self, files: u32, environment: &[(&str, &str)]) -> Serving {
+        let script = format!("ulimit -Sn {files}; exec \"$0\" serve");
+        let program = program().to_str().expect("a path that is text");
+        let command = self.command_of("sh", &["-c", &script, program], &[environment, &OF_TESTS].concat());
+        Self::serving(Started::of(command)).await
+    }
+
+    async fn serving(mut started: Started) -> Serving {
         let mut printed = String::new();
         let ready = async {
             while let Some(line) = started.output.next_line().await.expect("text") {
@@ -101,22 +116,26 @@ impl Place {
     }
 
     fn start_with(&self, command: &str, environment: &[(&str, &str)]) -> Started {
-        let more = [("DB_HTTP_ADDR", "127.0.0.1:0"), ("DB_HEALTH_INTERVAL_MS", "100")];
-        self.start_reading(&[command], &[environment, &more].concat())
+        self.start_reading(&[command], &[environment, &OF_TESTS].concat())
     }
 
     /// Starts the program, to read its lines as it prints them.
     pub(crate) fn start_reading(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Started {
-        let mut command = AsyncCommand::from(self.command(arguments, environment));
-        command.stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("the program runs");
-        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
-        Started { child, output }
+        Started::of(self.command(arguments, environment))
     }
 
     /// A run that has not begun.
     pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(program(), arguments, environment)
+    }
+
+    fn command_of(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -142,6 +161,16 @@ impl Spawned {
 }
 
 impl Serving {
+    /// Sends a signal and waits for nothing.
+    pub(crate) fn send(&self, signal: Signal) {
+        send(&self.started.child, signal);
+    }
+
+    /// Waits for the end that it was told to come to, and gives the exit code.
+    pub(crate) async fn ended(self) -> Option<i32> {
+        self.started.ended().await
+    }
+
     /// As [`Started::end`].
     pub(crate) async fn end(self, signal: Signal) -> Option<i32> {
         self.started.end(signal).await
@@ -149,6 +178,14 @@ impl Serving {
 }
 
 impl Started {
+    fn of(command: Command) -> Self {
+        let mut command = AsyncCommand::from(command);
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the program runs");
+        let output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        Self { child, output }
+    }
+
     /// Waits for the next line of its output; `None` at its end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         let line = timeout(Duration::from_secs(30), self.output.next_line()).await;
@@ -156,8 +193,12 @@ impl Started {
     }
 
     /// Sends a signal and gives the exit code, `None` when the signal itself ended it.
-    pub(crate) async fn end(mut self, signal: Signal) -> Option<i32> {
+    pub(crate) async fn end(self, signal: Signal) -> Option<i32> {
         send(&self.child, signal);
+        self.ended().await
+    }
+
+    async fn ended(mut self) -> Option<i32> {
         while let Ok(Some(_)) = self.output.next_line().await {}
         let ended = timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it ends within 15 s").expect("a status").code()

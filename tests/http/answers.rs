@@ -1,55 +1,20 @@
 //! The health endpoints, over HTTP, on a database that is well.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::Duration;
 
-use db_app::config::Layers;
 use db_app::http::health_routes;
-use db_app::{Config, Database};
 use db_migrate::{Migration, Migrations, Migrator};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use super::{TOKEN, close, get, listen, open};
 use crate::support::{database, eventually};
-
-const TOKEN: &str = "0123456789abcdef";
-
-async fn serve(url: &str) -> (Database, SocketAddr) {
-    let layers = Layers::default().with_environment("DATABASE_URL", url);
-    let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
-    let address = listen(&db).await;
-    (db, address)
-}
-
-async fn listen(db: &Database) -> SocketAddr {
-    let routes = health_routes(db, Some(TOKEN.to_owned().into()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    address
-}
-
-/// Status and body of a GET.
-pub(crate) async fn get(address: SocketAddr, path: &str, header: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).await.expect("connect");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
-    stream.write_all(request.as_bytes()).await.expect("send");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-    assert!(head.to_lowercase().contains("cache-control: no-store"), "{head}");
-    (status, serde_json::from_str(body).expect("JSON"))
-}
 
 /// A4, B8, C4, C5, E4: the shapes that callers know.
 #[tokio::test]
 async fn answers_when_all_is_well() {
     let database = database().await;
-    let (db, address) = serve(database.url()).await;
+    let db = open(database.url(), &[]).await;
+    let address = listen(health_routes(&db, Some(TOKEN.to_owned().into()))).await;
     assert!(db.is_healthy());
 
     let (status, body) = get(address, "/health", "").await;
@@ -74,14 +39,15 @@ async fn answers_when_all_is_well() {
     for figure in ["total", "idle", "active", "waiting", "max", "utilization"] {
         assert!(pool[figure].is_number(), "{figure}: {pool}");
     }
-    db.close(Duration::from_secs(5)).await.expect("close");
+    close(&db).await;
 }
 
 /// D10: a stranger learns a status, never a figure or an error text.
 #[tokio::test]
 async fn gives_details_to_insiders_only() {
     let database = database().await;
-    let (db, address) = serve(database.url()).await;
+    let db = open(database.url(), &[]).await;
+    let address = listen(health_routes(&db, Some(TOKEN.to_owned().into()))).await;
     let sees_details = async |header: &str| {
         let (_, body) = get(address, "/health/db", header).await;
         body["details"]["postgres"]["version"].is_string()
@@ -92,19 +58,16 @@ async fn gives_details_to_insiders_only() {
     assert!(!sees_details("X-Real-IP: 192.0.2.1\r\n").await, "through another proxy");
     let token = format!("Forwarded: for=192.0.2.1\r\nAuthorization: bearer {TOKEN}\r\n");
     assert!(sees_details(&token).await, "with the token");
-    db.close(Duration::from_secs(5)).await.expect("close");
+    close(&db).await;
 }
 
 /// D13: a program is ready only on a schema that it can work with, so that two versions of it can run side by side.
 #[tokio::test]
 async fn readiness_may_ask_for_a_version_of_the_schema() {
     let database = database().await;
-    let layers = Layers::default()
-        .with_environment("DATABASE_URL", database.url())
-        .with_environment("DB_HEALTH_INTERVAL_MS", "20")
-        .with_environment("DB_SCHEMA_VERSION", "2..3");
-    let db = Database::open(Config::load(&layers).expect("valid")).await.expect("open");
-    let address = listen(&db).await;
+    let settings = [("DB_HEALTH_INTERVAL_MS", "20"), ("DB_SCHEMA_VERSION", "2..3")];
+    let db = open(database.url(), &settings).await;
+    let address = listen(health_routes(&db, None)).await;
     let reason = async |expect_status: u16, expect: &str| {
         let said = Mutex::new(Value::Null);
         eventually(expect, async || {
