@@ -312,7 +312,9 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn show(variable: &Variable, value: &str) -> String {
-    if variable.is_secret { "***".to_owned() } else { value.to_owned() }
+    // Any address may have a name and a password in it.
+    let has_user = value.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    if variable.is_secret || has_user { "***".to_owned() } else { value.to_owned() }
 }
 
 /// The row of the table; every name in these files is in it, which a test holds in place.

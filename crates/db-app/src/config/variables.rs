@@ -232,7 +232,7 @@ pub const VARIABLES: &[Variable] = &[
         ..var(
             "DB_OTLP_ENDPOINT",
             "where `db serve` sends metrics and traces by OTLP",
-            "http://host:4318 or https://host:4318, without a password",
+            "http://host:4318 or https://host:4318, without a name and a password",
         )
     },
     var("DB_TRACE_RATIO", "share of the traces that are sent", "a number from 0 to 1"),
