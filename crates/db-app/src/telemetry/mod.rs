@@ -97,13 +97,16 @@ impl Telemetry {
         self.tracers.as_ref().map(otlp::layer)
     }
 
-    /// Sends what is left, waiting for at most some seconds. What cannot be sent is lost, which is logged.
+    /// Sends what is left, waiting for about 5 s at most. What cannot be sent is lost, which is logged.
     pub fn shut_down(self) {
+        // Both at once, so that a collector that says nothing is waited for once.
+        #[cfg(feature = "otlp")]
+        let traces = self.tracers.map(|tracers| std::thread::spawn(move || tracers.shutdown()));
         if let Err(error) = self.meters.shutdown() {
             tracing::warn!(target: "db", %error, "the last metrics were not sent");
         }
         #[cfg(feature = "otlp")]
-        if let Some(Err(error)) = self.tracers.map(|tracers| tracers.shutdown()) {
+        if let Some(Ok(Err(error))) = traces.map(std::thread::JoinHandle::join) {
             tracing::warn!(target: "db", %error, "the last traces were not sent");
         }
     }

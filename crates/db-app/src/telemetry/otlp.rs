@@ -66,6 +66,7 @@ where
     tracing_opentelemetry::layer()
         .with_tracer(tracers.tracer(SCOPE))
         .with_location(false)
+        .with_target(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_filter(targets)
