@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Lines, eventually};
 
-const SECRET: &str = "the secret of both sides";
+/// What both sides sign with.
+pub(crate) const SECRET: &str = "the secret of both sides";
 
 /// A part of the URL that must not be seen anywhere.
 const HIDDEN: &str = "hunter2";
@@ -73,6 +74,11 @@ impl Receiver {
 
     fn heard(&self) -> Vec<Heard> {
         self.heard.lock().expect("lock").clone()
+    }
+
+    /// The bodies as they came.
+    pub(crate) fn bodies(&self) -> Vec<Bytes> {
+        self.heard().into_iter().map(|heard| heard.body).collect()
     }
 
     /// What was told, each message once.

@@ -23,6 +23,7 @@ mod proxy;
 mod retry;
 mod rows;
 mod support;
+mod telemetry;
 mod tls;
 mod transactions;
 mod verbs;

@@ -3,7 +3,7 @@
 
 mod own_server;
 mod redis;
-mod redis_server;
+pub(crate) mod redis_server;
 mod sessions;
 mod shared;
 

@@ -9,21 +9,21 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 /// The password that it asks for.
-pub(super) const PASSWORD: &str = "hunter2";
+pub(crate) const PASSWORD: &str = "hunter2";
 
 /// Runs a program that ends with our end of its input, also when this process is killed.
 const WATCHED: &str =
     "exec 3<&0; \"$@\" <&- 3<&- & pid=$!; (cat <&3; kill -9 $pid) >/dev/null 2>&1 & exec 3<&-; wait $pid";
 
 /// A Redis that keeps nothing, and ends when this is dropped.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     process: Option<Child>,
     port: u16,
     folder: TempDir,
 }
 
 impl Redis {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         // Between choosing a port and taking it somebody else may.
         for _ in 0..5 {
@@ -37,16 +37,16 @@ impl Redis {
     }
 
     /// Its address, without the password.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
     /// Its address with this password.
-    pub(super) fn url_with(&self, password: &str) -> String {
+    pub(crate) fn url_with(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}/0", self.port)
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             drop(process.stdin.take());
             process.wait().ok();
@@ -54,7 +54,7 @@ impl Redis {
     }
 
     /// Starts it again where it was.
-    pub(super) async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.process = Some(run(self.port, self.folder.path()).await.expect("redis-server starts again"));
     }
 }

@@ -92,6 +92,13 @@ impl Place {
         Self::serving(Started::of(command)).await
     }
 
+    /// The same, with its log in a file.
+    pub(crate) async fn serve_logged(&self, environment: &[(&str, &str)], log: &Path) -> Serving {
+        let mut command = self.command(&["serve"], &[environment, &OF_TESTS].concat());
+        command.stderr(std::fs::File::create(log).expect("a file"));
+        Self::serving(Started::of(command)).await
+    }
+
     async fn serving(mut started: Started) -> Serving {
         let mut printed = String::new();
         let ready = async {
