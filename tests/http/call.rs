@@ -97,7 +97,7 @@ impl Connection {
 pub(crate) async fn call(address: SocketAddr, what: &str, headers: &str, body: &str) -> Answer {
     let mut connection = Connection::to(address).await;
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    let head = format!("{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}{headers}\r\n");
+    let head = format!("{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{length}{headers}\r\n");
     connection.send(head + body).await;
     if what.starts_with("HEAD ") { connection.head().await } else { connection.answer().await }
 }

@@ -9,7 +9,7 @@ use crate::support::database;
 
 async fn half_a_head(address: SocketAddr) -> Connection {
     let mut connection = Connection::to(address).await;
-    connection.send("GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    connection.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await;
     connection
 }
 
@@ -44,7 +44,7 @@ async fn half_a_request_is_ended() {
     let address = serve(&db).await;
     let (mut half, mut nothing) = (half_a_head(address).await, Connection::to(address).await);
     let mut kept = Connection::to(address).await;
-    kept.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    kept.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(kept.answer().await.status, 200);
     // Its patience is twice the limit.
     assert!(!half.rest().await.contains("200"), "it is closed without an answer to what was not asked");

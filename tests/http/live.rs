@@ -11,7 +11,7 @@ use crate::support::database;
 /// A stream of events whose head has come.
 pub(super) async fn follow(address: std::net::SocketAddr) -> Connection {
     let mut stream = Connection::to(address).await;
-    stream.send("GET /api/live HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").await;
+    stream.send("GET /api/live HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n").await;
     let head = stream.head().await;
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
     assert_eq!(head.header("cache-control"), Some("no-cache"), "{head:?}");

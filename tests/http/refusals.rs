@@ -62,7 +62,7 @@ async fn bodies_that_are_none_of_ours() {
     // By parts, without a word of how large it will be.
     let mut chunked = Connection::to(address).await;
     let head =
-        format!("POST /api/admin/resize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{json}\r\n");
+        format!("POST /api/admin/resize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n{json}\r\n");
     chunked.send(head).await;
     for _ in 0..17 {
         chunked.send(format!("400\r\n{:1024}\r\n", "")).await;
@@ -126,9 +126,9 @@ async fn what_is_no_request() {
         connection.send(sent).await;
         connection.rest().await
     };
-    let long = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
-    let many = format!("GET /health HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(200));
-    let path = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1 << 16));
+    let long = format!("GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
+    let many = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X-Many: x\r\n".repeat(200));
+    let path = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 16));
     let cases: [(&[u8], &str); 11] = [
         (b"GET\r\n\r\n", "HTTP/1.1 400 "),
         (b"hello there\r\n\r\n", "HTTP/1.1 400 "),
@@ -136,9 +136,9 @@ async fn what_is_no_request() {
         // The beginning of TLS, and of HTTP/2.
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "HTTP/1.1 400 "),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ""),
-        (b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n", "HTTP/1.1 400 "),
+        (b"GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400 "),
         (b"GET /health HTTP/1.1\r\nno header\r\n\r\n", "HTTP/1.1 400 "),
-        (b"POST /api/admin/pause HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 400 "),
+        (b"POST /api/admin/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 400 "),
         (long.as_bytes(), "HTTP/1.1 431 "),
         (many.as_bytes(), "HTTP/1.1 431 "),
         (path.as_bytes(), "HTTP/1.1 414 "),
@@ -155,7 +155,7 @@ async fn what_is_no_request() {
     let old = said(b"GET /health/live HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200 ") && old.contains("alive"), "{old}");
     let whole =
-        said(b"GET http://elsewhere.example/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said(b"GET http://elsewhere.example/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await;
     assert!(whole.starts_with("HTTP/1.1 200 "), "{whole}");
     assert_eq!(call(address, "GET /health/live", "", "").await.status, 200);

@@ -65,7 +65,7 @@ async fn a_wrong_token_is_none() {
     // One that is no text.
     let mut connection = Connection::to(address).await;
     connection
-        .send(b"POST /api/admin/rotate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        .send(b"POST /api/admin/rotate HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
         .await;
     problem(&connection.answer().await, 401, "unauthorized");
     for right in ["Bearer", "bearer", "BEARER"] {

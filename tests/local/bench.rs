@@ -63,7 +63,7 @@ async fn bench_tells_people_its_verdict() {
     let shown = String::from_utf8(output.stdout.clone()).expect("text");
     let lines = |word: &str| shown.lines().filter(|line| line.starts_with(word)).count();
     let (passed, failed) = (lines("PASS  "), lines("FAIL  "));
-    assert_eq!(passed + failed, 8, "{}", text(&output));
+    assert_eq!(passed + failed, 9, "{}", text(&output));
     assert_eq!(output.status.code(), Some(i32::from(failed > 0)), "{shown}");
     assert!(shown.contains("profile standard, preset patient, at most 20 connections"), "{shown}");
     assert!(

@@ -61,7 +61,7 @@ impl Service {
     async fn ask(&self, method: &str, token: Option<&str>) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("connect");
         let header = token.map(|token| format!("X-DB-Token: {token}\r\n")).unwrap_or_default();
-        let request = format!("{method} / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.expect("send");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");

@@ -92,8 +92,8 @@ async fn doctor_counts_the_connections_of_all_instances() {
     let (code, found) = findings(&place, &["--instances", "3"], &environment);
     let connections = finding(&found, "connections");
     assert_eq!((code, &connections["grade"]), (Some(1), &"problem".into()), "{connections}");
-    assert_eq!(connections["note"], "3 instances may open 42 of the 40 that the database allows");
-    assert!(connections["fix"].as_str().is_some_and(|fix| fix.contains("DB_POOL_MAX=11")), "{connections}");
+    assert_eq!(connections["note"], "3 instances may open 45 of the 40 that the database allows");
+    assert!(connections["fix"].as_str().is_some_and(|fix| fix.contains("DB_POOL_MAX=10")), "{connections}");
     let output = place.run(&["doctor", "--instances", "0"], &environment);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }

@@ -57,7 +57,7 @@ impl Service {
     /// Adds a number: the status of the answer.
     async fn write(&self) -> u16 {
         let mut stream = TcpStream::connect(self.address).await.expect("connect");
-        let request = "POST /numbers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = "POST /numbers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("send");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");

@@ -23,12 +23,12 @@ async fn says_so_first_and_serves_meanwhile() {
     let serving = place.serve(&environment).await;
     let address = serving.address;
     let mut stream = Connection::to(address).await;
-    stream.send("GET /api/live HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    stream.send("GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(stream.head().await.status, 200);
     let mut half = Connection::to(address).await;
     let body = r#"{"max": 3}"#;
     let head = format!(
-        "POST /api/admin/resize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+        "POST /api/admin/resize HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -61,7 +61,7 @@ async fn what_is_under_way_at_the_end_is_answered() {
     let address = serving.address;
     let mut half = Connection::to(address).await;
     let head = format!(
-        "POST /api/admin/resize HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+        "POST /api/admin/resize HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
     );
     half.send(head).await;

@@ -20,7 +20,7 @@ pub(crate) async fn fetch(address: SocketAddr, line: &str, headers: &str, body: 
     let mut stream = TcpStream::connect(address).await.expect("connect");
     let length = body.len();
     let request = format!(
-        "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.expect("send");
     let mut bytes = Vec::new();
