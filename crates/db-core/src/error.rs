@@ -301,6 +301,10 @@ impl ServerError {
     /// The message if it can hold nothing but names and the server's own words; otherwise what the code means. Messages
     /// of other kinds quote what they choke on, in ways that depend on the function and on the server's language.
     fn loggable_message(&self) -> &str {
+        // A function may raise any code that it likes, with any text.
+        if self.routine.as_deref() == Some("exec_stmt_raise") {
+            return "raised by a function";
+        }
         match (self.sqlstate.class(), self.sqlstate.as_str()) {
             (_, "42601") => "syntax error",
             // Names of what is there or is being made, never of what somebody asked for by a value.

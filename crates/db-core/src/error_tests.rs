@@ -42,6 +42,17 @@ fn neither_display_nor_debug_holds_a_value() {
     );
 }
 
+/// Also one that is dressed as another error: `RAISE ... USING ERRCODE = 'unique_violation'`.
+#[test]
+fn what_a_function_raises_is_not_shown() {
+    let code = SqlState::new("23505").expect("code");
+    let mut server = ServerError::new(code, Severity::Error, "hunter2 is taken");
+    (server.routine, server.is_in_text) = (Some("exec_stmt_raise".into()), true);
+    let error = Error::server_error(server, Phase::Execute);
+    assert_eq!(error.to_string(), "raised by a function (23505)");
+    assert!(!format!("{error:?} {:?}", error.server()).contains("hunter2"));
+}
+
 #[test]
 fn names_from_the_text_of_the_statement_are_shown() {
     let code = SqlState::new("42703").expect("code");

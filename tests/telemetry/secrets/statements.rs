@@ -17,7 +17,7 @@ const TABLE: &str = "CREATE TABLE vault (
     other varchar(20) REFERENCES vault (name))";
 
 /// Statements that fail in many ways, each with a secret in its text.
-const LITERALS: [&str; 22] = [
+const LITERALS: [&str; 23] = [
     "INSERT INTO vault VALUES ('hunter2')",
     "INSERT INTO vault VALUES ('hunter2-check')",
     "INSERT INTO vault VALUES ('hunter2-null', NULL)",
@@ -37,6 +37,7 @@ const LITERALS: [&str; 22] = [
     "SELECT $x$hunter2$x$ FROM nothing",
     "SET work_mem = 'hunter2'",
     "DO $$ BEGIN RAISE WARNING 'hunter2'; RAISE EXCEPTION 'hunter2' USING DETAIL = 'hunter2'; END $$",
+    "DO $$ BEGIN RAISE EXCEPTION '% is taken', 'hunter2' USING ERRCODE = 'unique_violation'; END $$",
     "SELECT to_timestamp('hunter2', 'YYYY')",
     "SELECT pg_sleep(5), 'hunter2'",
     "SELECT pg_terminate_backend(pg_backend_pid()), 'hunter2'",
