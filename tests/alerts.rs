@@ -197,13 +197,13 @@ async fn a_message_arrives_once_the_receiver_is_well() {
 #[tokio::test]
 async fn a_message_is_given_up_in_the_end() {
     let (lines, _log) = log();
-    let receiver = Receiver::start([503; 20].map(Mood::Says)).await;
+    let receiver = Receiver::start([503; 5].map(Mood::Says)).await;
     let (figure, rule) = switch();
     figure.store(1, Ordering::Relaxed);
-    let _alerts = start(rule, receiver.sink());
-    eventually("it is given up", async || lines.text().contains("(attempt 20 of 20)")).await;
+    let _alerts = start(rule, receiver.sink().attempts(5));
+    eventually("it is given up", async || lines.text().contains("(attempt 5 of 5)")).await;
     figure.store(0, Ordering::Relaxed);
-    eventually("the next one comes", async || receiver.heard().len() == 21).await;
+    eventually("the next one comes", async || receiver.heard().len() == 6).await;
     assert_eq!(receiver.notices().len(), 2);
     assert!(lines.text().contains("answered 503") && !lines.text().contains(HIDDEN), "{}", lines.text());
 }

@@ -61,8 +61,9 @@ async fn bodies_that_are_none_of_ours() {
     problem(&resize(&json, &of_size(16 * 1024 + 1)).await, 413, "payload_too_large");
     // By parts, without a word of how large it will be.
     let mut chunked = Connection::to(address).await;
-    let head =
-        format!("POST /api/admin/resize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n{json}\r\n");
+    let head = format!(
+        "POST /api/admin/resize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n{json}\r\n"
+    );
     chunked.send(head).await;
     for _ in 0..17 {
         chunked.send(format!("400\r\n{:1024}\r\n", "")).await;
@@ -154,9 +155,10 @@ async fn what_is_no_request() {
     // An old client, who names no host and gets no more than one answer.
     let old = said(b"GET /health/live HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200 ") && old.contains("alive"), "{old}");
-    let whole =
-        said(b"GET http://elsewhere.example/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await;
+    let whole = said(
+        b"GET http://elsewhere.example/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(whole.starts_with("HTTP/1.1 200 "), "{whole}");
     assert_eq!(call(address, "GET /health/live", "", "").await.status, 200);
     close(&db).await;

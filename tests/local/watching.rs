@@ -26,6 +26,11 @@ async fn watching_stats_gives_a_document_a_line() {
     assert_eq!(started.end(Signal::SIGINT).await, Some(0));
 }
 
+/// A line without the widths of its columns.
+fn words(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// C4: without a terminal looks follow one another, and none moves the cursor; a server that goes is seen to go.
 #[tokio::test]
 async fn watching_health_sees_a_server_go() {
@@ -40,17 +45,17 @@ async fn watching_health_sees_a_server_go() {
     let heads: Vec<&str> = heads.split_whitespace().collect();
     assert_eq!(heads.join(" "), "component status reason took (ms) age (s) details");
     let row = started.line().await.expect("a row");
-    assert!(row.starts_with("postgres   healthy  -  "), "{row}");
+    assert!(words(&row).starts_with("postgres healthy - "), "{row}");
 
     server.halt().await.expect("halted");
     let mut lines = Vec::new();
     eventually("it is unhealthy, and why", async || {
         let line = started.line().await.expect("another line");
         assert!(!line.contains('\u{1b}'), "{line:?}");
-        lines.push(line);
+        lines.push(words(&line));
         let has = |begin: &str| lines.iter().any(|line| line.starts_with(begin));
         // One failure alone is damped, and told all the same.
-        has("unhealthy at ") && has("postgres   unhealthy  ") && has("postgres: could not connect to ")
+        has("unhealthy at ") && has("postgres unhealthy ") && has("postgres: could not connect to ")
     })
     .await;
     assert_eq!(started.end(Signal::SIGTERM).await, Some(0));

@@ -21,8 +21,10 @@ fn a_retry_is_an_event_of_the_callers_span() {
         assert!(read.instrument(info_span!("request")).await);
     });
     let above = collector.span("request");
-    let [(name, event)] = &*above.events else { panic!("{above:#?}") };
-    assert_eq!((&**name, &*event["attempt"]), ("trying again", "1"), "{event:#?}");
+    // The pool may have told of the lost connection beside it.
+    let retries: Vec<_> = above.events.iter().filter(|(name, _)| name == "trying again").collect();
+    let [(_, event)] = &*retries else { panic!("{above:#?}") };
+    assert_eq!(event["attempt"], "1", "{event:#?}");
     assert!(event["error"].contains("57P01"), "{event:#?}");
     assert_ne!(above.status, StatusCode::Error, "it went well in the end");
 

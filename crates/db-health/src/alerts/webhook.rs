@@ -47,6 +47,7 @@ pub struct WebhookSink {
     secret: SecretString,
     timeout: Duration,
     backoff: Duration,
+    attempts: u32,
 }
 
 impl WebhookSink {
@@ -72,7 +73,14 @@ impl WebhookSink {
             .user_agent(concat!("db-health/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|_| WebhookError::Tls)?;
-        Ok(Self { client, url, secret, timeout: Duration::from_secs(5), backoff: Duration::from_millis(500) })
+        Ok(Self {
+            client,
+            url,
+            secret,
+            timeout: Duration::from_secs(5),
+            backoff: Duration::from_millis(500),
+            attempts: ATTEMPTS,
+        })
     }
 
     /// The time limit of one attempt, from the name's resolution to the answer's headers. Default 5 s.
@@ -86,6 +94,13 @@ impl WebhookSink {
     #[must_use]
     pub fn backoff(mut self, pause: Duration) -> Self {
         self.backoff = pause;
+        self
+    }
+
+    /// How often a message is sent at most. Default 20, which is for about a quarter of an hour; 0 counts as 1.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
         self
     }
 
@@ -142,8 +157,9 @@ impl AlertSink for WebhookSink {
         loop {
             let Err(failure) = self.attempt(&notice.id, &body).await else { return Ok(()) };
             let (origin, text) = (self.origin(), failure.text);
-            if failure.is_final || attempt == ATTEMPTS {
-                return Err(Undelivered::new(format!("{origin}: {text} (attempt {attempt} of {ATTEMPTS})")));
+            let attempts = self.attempts;
+            if failure.is_final || attempt >= attempts {
+                return Err(Undelivered::new(format!("{origin}: {text} (attempt {attempt} of {attempts})")));
             }
             tracing::debug!(target: "db::alert", origin, attempt, ?pause, error = text, "sending again");
             sleep(pause).await;
