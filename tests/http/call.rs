@@ -38,7 +38,8 @@ impl Answer {
 
 impl Connection {
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.expect("connect")))
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await.expect("a connection in time");
+        Self(BufReader::new(stream.expect("connect")))
     }
 
     pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
@@ -81,7 +82,8 @@ impl Connection {
 
     /// Reads a stream to its end, which must be told: one that is cut fails the test.
     pub(crate) async fn last_chunk(&mut self) {
-        while self.line().await.expect("a last chunk, and no cut") != "0" {}
+        let end = async { while self.line().await.expect("a last chunk, and no cut") != "0" {} };
+        timeout(PATIENCE, end).await.expect("an end in time");
     }
 
     /// Whatever still comes until the other side ends the connection.

@@ -57,7 +57,11 @@ async fn says_so_first_and_serves_meanwhile() {
 #[tokio::test]
 async fn what_is_under_way_at_the_end_is_answered() {
     let place = Place::new();
-    let serving = place.serve(&[("DB_SHUTDOWN_TIMEOUT_MS", "20000"), ("DB_HTTP_TOKEN", TOKEN)]).await;
+    // A server that is not its own to stop, so that nothing else holds up the end.
+    let database = database().await;
+    let environment =
+        [("DATABASE_URL", database.url()), ("DB_SHUTDOWN_TIMEOUT_MS", "20000"), ("DB_HTTP_TOKEN", TOKEN)];
+    let serving = place.serve(&environment).await;
     let address = serving.address;
     let mut half = Connection::to(address).await;
     let head = format!(
