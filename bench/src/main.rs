@@ -1,5 +1,6 @@
-//! Compares the crates with their peers, each in one process and one run, on the PostgreSQL at the given URL. Only reads the
-//! arguments and puts the parts together; `cargo xtask bench` finds the server and calls this.
+//! Compares the crates with their peers, and being observed with not being so, each in one process and one run, on the
+//! PostgreSQL at the given URL. Only reads the arguments and puts the parts together; `cargo xtask bench` finds the server and
+//! calls this.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
@@ -7,6 +8,7 @@ mod contestants;
 mod measure;
 mod micro;
 mod migrate;
+mod observe;
 mod plan;
 mod race;
 mod report;
@@ -57,12 +59,24 @@ enum What {
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/migrate.json"))]
         report: PathBuf,
     },
+    /// db-pool without and with those who observe it
+    Observe {
+        /// An empty database in which tables may be made
+        url: String,
+        /// Fewer rounds; for a look, not for a claim
+        #[arg(long)]
+        quick: bool,
+        /// Where the report with all numbers goes, as JSON
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/observe.json"))]
+        report: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().what {
         What::Peers { url, quick, report } => peers(&url, quick, &report),
         What::Migrate { url, quick, report } => migrate::run(&url, quick, &report),
+        What::Observe { url, quick, report } => observe::run(&url, quick, &report),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

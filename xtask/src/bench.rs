@@ -24,6 +24,8 @@ enum What {
     Peers(Options),
     /// A thousand migrations against sqlx and refinery; status, splitting, and migration 001 for itself
     Migrate(Options),
+    /// What the log, metrics and spans cost the throughput
+    Observe(Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,8 @@ struct Options {
     /// About a tenth of the time; for a look, not for a claim
     #[arg(long)]
     quick: bool,
-    /// Where the report with all numbers goes, as JSON [default: bench/report.json, bench/migrate.json]
+    /// Where the report with all numbers goes, as JSON [default: bench/report.json, bench/migrate.json,
+    /// bench/observe.json]
     #[arg(long)]
     report: Option<PathBuf>,
     /// Where the PostgreSQL comes from; without it the first that works of: --url, docker, local
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (what, args) = match &args.what {
         What::Peers(args) => ("peers", args),
         What::Migrate(args) => ("migrate", args),
+        What::Observe(args) => ("observe", args),
     };
     let backend = backend(args.backend, args.url.clone(), image::NAME, None)?;
     let runtime = Runtime::new()?;
