@@ -1,6 +1,8 @@
-//! What a single event costs an observer: nanoseconds on one thread, without a server. What several threads cost each other is
-//! seen in the throughput.
+//! What single events cost an observer, in nanoseconds and without a server: each event on one thread, then all events of a select
+//! on all cores at once, where threads wait for what they share.
 
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -22,6 +24,8 @@ pub(super) struct Costs {
     pub(super) acquired: f64,
     pub(super) executed: f64,
     pub(super) released: f64,
+    /// The three of them on as many threads at once as there are cores: nanoseconds of each thread.
+    pub(super) at_once: f64,
 }
 
 impl Costs {
@@ -41,24 +45,46 @@ pub(super) fn measure(batches: usize) -> Result<Vec<Costs>> {
         ("window", &*composed.window),
         ("all three", &*composed.all),
     ];
-    let mut nanos = observers.map(|_| [const { Vec::new() }; 3]);
+    let took = Duration::from_micros(700);
+    let acquired = |observer: &dyn Observer| observer.acquired(&Acquired::new("bench", took, 1, CONNECTIONS));
+    let executed = |observer: &dyn Observer| {
+        observer.executed(&Executed::new("bench", "127.0.0.1:5432", SELECT, took, false, Some(1), None));
+    };
+    let released = |observer: &dyn Observer| observer.released(&Released::new("bench", took));
+    let mut nanos = observers.map(|_| [const { Vec::new() }; 4]);
     for _ in 0..batches {
-        for ((_, observer), [acquired, executed, released]) in observers.iter().zip(&mut nanos) {
-            let took = Duration::from_micros(700);
-            acquired.push(batch(|| observer.acquired(&Acquired::new("bench", took, 1, CONNECTIONS))));
-            let event = Executed::new("bench", "127.0.0.1:5432", SELECT, took, false, Some(1), None);
-            executed.push(batch(|| observer.executed(&event)));
-            released.push(batch(|| observer.released(&Released::new("bench", took))));
+        for ((_, observer), [one, two, three, all]) in observers.iter().zip(&mut nanos) {
+            one.push(batch(|| acquired(*observer)));
+            two.push(batch(|| executed(*observer)));
+            three.push(batch(|| released(*observer)));
+            all.push(at_once(|| {
+                acquired(*observer);
+                executed(*observer);
+                released(*observer);
+            }));
         }
     }
     composed.prove()?;
-    let costs = observers.iter().zip(&nanos).map(|((observer, _), [acquired, executed, released])| Costs {
-        observer,
-        acquired: median(acquired),
-        executed: median(executed),
-        released: median(released),
+    let costs = observers.iter().zip(&nanos).map(|((observer, _), nanos)| {
+        let [acquired, executed, released, at_once] = nanos.each_ref().map(|nanos| median(nanos));
+        Costs { observer, acquired, executed, released, at_once }
     });
     Ok(costs.collect())
+}
+
+/// The mean of a batch on each core, all of them begun together.
+fn at_once(tell: impl Fn() + Sync) -> f64 {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let begin = Barrier::new(threads);
+    let one = || {
+        begin.wait();
+        batch(&tell)
+    };
+    let nanos: f64 = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN)).sum()
+    });
+    nanos / threads as f64
 }
 
 fn batch(tell: impl Fn()) -> f64 {

@@ -111,13 +111,17 @@ impl Report {
             };
             writeln!(out, "| {} | {throughput:.0} | {ratio} | {cpu:.1} µs{more} |", way.title())?;
         }
-        writeln!(out, "\n| one event, one thread | acquired | executed | released | a select |")?;
-        writeln!(out, "|---|---|---|---|---|")?;
+        writeln!(
+            out,
+            "\n| events | acquired | executed | released | a select | on {} threads at once |",
+            self.cores
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|")?;
         for costs in &self.events {
-            let Costs { observer, acquired, executed, released } = costs;
+            let Costs { observer, acquired, executed, released, at_once } = costs;
             writeln!(
                 out,
-                "| {observer} | {acquired:.0} ns | {executed:.0} ns | {released:.0} ns | {:.0} ns |",
+                "| {observer} | {acquired:.0} ns | {executed:.0} ns | {released:.0} ns | {:.0} ns | {at_once:.0} ns |",
                 costs.select()
             )?;
         }

@@ -1,30 +1,44 @@
 //! Attributes that are made again and again: of pools and servers. Words for values that are enums elsewhere.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::OnceLock;
 
 use opentelemetry::{KeyValue, StringValue};
 
 use crate::names::attribute;
 
-/// What is made once for each name. Names are few: pools and servers.
+/// What is made once for each name. Names are few, those of pools and servers, and are never forgotten.
+///
+/// Why a list and not a map behind a lock? Every event looks here. Also a lock that is only read is written to, and threads
+/// would hand it to each other with each event; what only grows is read without.
 #[derive(Debug)]
-pub(crate) struct Made<T>(RwLock<HashMap<Box<str>, Arc<T>>>);
+pub(crate) struct Made<T>(OnceLock<Box<Node<T>>>);
+
+#[derive(Debug)]
+struct Node<T> {
+    name: Box<str>,
+    made: T,
+    more: Made<T>,
+}
 
 impl<T> Default for Made<T> {
     fn default() -> Self {
-        Self(RwLock::default())
+        Self(OnceLock::new())
     }
 }
 
 impl<T> Made<T> {
-    pub(crate) fn of(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
-        if let Some(made) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Arc::clone(made);
+    pub(crate) fn of(&self, name: &str, make: impl Fn() -> T) -> &T {
+        let mut rest = self;
+        loop {
+            let node = rest
+                .0
+                .get_or_init(|| Box::new(Node { name: name.into(), made: make(), more: Self::default() }));
+            if *node.name == *name {
+                return &node.made;
+            }
+            rest = &node.more;
         }
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(name.into()).or_insert_with(|| Arc::new(make())))
     }
 }
 
@@ -57,9 +71,25 @@ pub(crate) fn word(variant: impl fmt::Debug) -> StringValue {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use db_core::CloseReason;
 
     use super::*;
+
+    #[test]
+    fn each_name_is_made_once() {
+        let (made, count) = (Made::default(), Cell::new(0));
+        let of = |name: &str| {
+            *made.of(name, || {
+                count.set(count.get() + 1);
+                name.len() + count.get() * 100
+            })
+        };
+        assert_eq!([of("a"), of("bb"), of("ccc")], [101, 202, 303]);
+        assert_eq!([of("ccc"), of("bb"), of("a")], [303, 202, 101]);
+        assert_eq!(count.get(), 3);
+    }
 
     #[test]
     fn words_are_in_lower_case() {

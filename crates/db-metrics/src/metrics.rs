@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use db_core::{
     AcquireFailed, Acquired, BreakerChanged, BreakerState, Closed, CommitResolved, ConnectFailed, Connected,
-    ConnectionState, EndpointChanged, Executed, GaveUp, Leaked, Observer, ReadMoved, Released, Retried,
+    ConnectionState, EndpointChanged, Error, Executed, GaveUp, Leaked, Observer, ReadMoved, Released,
+    Retried,
 };
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
@@ -78,7 +79,7 @@ impl Metrics {
         self.0.instruments.migration_duration.record(took.as_secs_f64(), &[]);
     }
 
-    fn pool(&self, name: &str) -> Arc<[KeyValue; 1]> {
+    fn pool(&self, name: &str) -> &[KeyValue; 1] {
         self.0.pools.of(name, || of_pool(name))
     }
 
@@ -94,7 +95,7 @@ impl Metrics {
 impl Observer for Metrics {
     fn connected(&self, event: &Connected<'_>) {
         let took = event.took.as_secs_f64();
-        self.instruments().create_time.record(took, &*self.pool(event.pool));
+        self.instruments().create_time.record(took, self.pool(event.pool));
     }
 
     fn connect_failed(&self, event: &ConnectFailed<'_>) {
@@ -104,18 +105,18 @@ impl Observer for Metrics {
     }
 
     fn acquired(&self, event: &Acquired<'_>) {
-        self.instruments().wait_time.record(event.waited.as_secs_f64(), &*self.pool(event.pool));
+        self.instruments().wait_time.record(event.waited.as_secs_f64(), self.pool(event.pool));
     }
 
     fn acquire_failed(&self, event: &AcquireFailed<'_>) {
         // Who waited has numbers of it; who was told that the server is wrong did not wait in vain.
         if event.error.wait().is_some() {
-            self.instruments().timeouts.add(1, &*self.pool(event.pool));
+            self.instruments().timeouts.add(1, self.pool(event.pool));
         }
     }
 
     fn released(&self, event: &Released<'_>) {
-        self.instruments().use_time.record(event.held.as_secs_f64(), &*self.pool(event.pool));
+        self.instruments().use_time.record(event.held.as_secs_f64(), self.pool(event.pool));
     }
 
     fn closed(&self, event: &Closed<'_>) {
@@ -131,30 +132,25 @@ impl Observer for Metrics {
     }
 
     fn leaked(&self, event: &Leaked<'_>) {
-        self.instruments().leaks.add(1, &*self.pool(event.pool));
+        self.instruments().leaks.add(1, self.pool(event.pool));
     }
 
     fn executed(&self, event: &Executed<'_>) {
         let Inner { database, instruments, servers, seen, .. } = &*self.0;
         let server =
             servers.of(event.endpoint, || Statements::new(database, event.endpoint, Arc::clone(seen)));
-        let attributes = server.attributes(event.sql);
-        let took = event.took.as_secs_f64();
-        match event.error {
-            None => instruments.operation_duration.record(took, &attributes),
-            Some(error) => {
-                let mut attributes = attributes.to_vec();
-                attributes.push(KeyValue::new(attribute::ERROR_TYPE, error.code()));
-                let code = error.sqlstate().map(|code| code.to_string());
-                attributes.extend(code.map(|code| KeyValue::new(attribute::STATUS_CODE, code)));
-                instruments.operation_duration.record(took, &attributes);
+        server.with_attributes(event.sql, |attributes| {
+            let took = event.took.as_secs_f64();
+            match event.error {
+                None => instruments.operation_duration.record(took, attributes),
+                Some(error) => instruments.operation_duration.record(took, &of_failure(attributes, error)),
             }
-        }
-        if let Some(rows) = event.rows {
-            instruments.returned_rows.record(rows, &attributes);
-        }
+            if let Some(rows) = event.rows {
+                instruments.returned_rows.record(rows, attributes);
+            }
+        });
         if event.is_slow {
-            instruments.operation_slow.add(1, &*self.pool(event.pool));
+            instruments.operation_slow.add(1, self.pool(event.pool));
         }
     }
 
@@ -190,6 +186,13 @@ impl Observer for Metrics {
     fn read_moved(&self, event: &ReadMoved<'_>) {
         self.instruments().reads_moved.add(1, &[server(event.endpoint)]);
     }
+}
+
+/// The attributes of an operation that failed.
+fn of_failure(operation: &[KeyValue], error: &Error) -> Vec<KeyValue> {
+    let code = error.sqlstate().map(|code| KeyValue::new(attribute::STATUS_CODE, code.to_string()));
+    let more = [KeyValue::new(attribute::ERROR_TYPE, error.code())].into_iter().chain(code);
+    operation.iter().cloned().chain(more).collect()
 }
 
 fn endpoint(name: &str) -> KeyValue {
