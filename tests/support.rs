@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use db_core::{Closed, ConnectFailed, Connected, Executed, HighUse, Leaked, Observer};
+use db_core::{Abandoned, Closed, ConnectFailed, Connected, Executed, HighUse, Leaked, Observer};
 use db_pool::{Pool, Settings};
 use db_testkit::{Backend, TestDatabase, TestServer};
 use tokio::runtime::Runtime;
@@ -116,6 +116,11 @@ impl Observer for Recorder {
         let slow = if event.is_slow { "slow " } else { "" };
         let end = if event.error.is_some() { "failed" } else { "ok" };
         self.note(format!("executed {slow}{} {end}", event.statement()));
+    }
+
+    fn abandoned(&self, event: &Abandoned<'_>) {
+        let slow = if event.is_slow { "slow " } else { "" };
+        self.note(format!("abandoned {slow}{}", event.statement()));
     }
 
     fn closed(&self, event: &Closed<'_>) {

@@ -330,6 +330,23 @@ async fn replaces_connections_that_the_server_ended() {
     assert!(recorder.has("closed Broken Idle"), "{:?}", recorder.events());
 }
 
+/// A10: the statement of a caller who ran out of patience is told with its time, which nobody else could tell.
+#[tokio::test]
+async fn a_statement_that_is_given_up_is_told() {
+    let database = database().await;
+    let recorder = Recorder::default();
+    let mut settings = settings();
+    settings.slow_query = Duration::from_millis(20);
+    let pool =
+        Pool::open_observed(database.config(), settings, Arc::new(recorder.clone())).await.expect("a pool");
+    let impatient = timeout(Duration::from_millis(50), pool.one::<String>("SELECT pg_sleep(60)::text", &[]));
+    impatient.await.expect_err("it takes longer");
+    assert!(recorder.has("abandoned slow SELECT pg_sleep(?)::text"), "{:?}", recorder.events());
+    pool.one::<i32>("SELECT 1", &[]).await.expect("the next one");
+    let told = recorder.events().iter().filter(|event| event.contains("pg_sleep")).count();
+    assert_eq!(told, 1, "once: {:?}", recorder.events());
+}
+
 /// E3, B7: what runs may finish, nobody is admitted, and no session stays on the server.
 #[tokio::test]
 async fn closes_in_an_orderly_way() {

@@ -36,6 +36,8 @@ pub trait Observer: Send + Sync {
     fn leaked(&self, _event: &Leaked<'_>) {}
     /// A statement ended, well or not.
     fn executed(&self, _event: &Executed<'_>) {}
+    /// A statement was given up before its end: its future was dropped.
+    fn abandoned(&self, _event: &Abandoned<'_>) {}
     /// A call failed and is about to be tried again.
     fn retried(&self, _event: &Retried<'_>) {}
     /// A call failed for good although it was tried again, or might have been. Not told of errors that no retry would
@@ -171,6 +173,30 @@ pub struct Executed<'a> {
     pub error: Option<&'a Error>,
 }
 
+/// A statement was given up before its end, by a caller who went away or ran out of patience. What became of it is not known.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Abandoned<'a> {
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// `host:port` of the server.
+    pub endpoint: &'a str,
+    /// Its text as given. Literals in it may be secrets: for a log take [`Abandoned::statement`].
+    pub sql: &'a str,
+    /// From its start to when it was given up.
+    pub took: Duration,
+    /// Whether that is longer than the pool's limit for slow statements.
+    pub is_slow: bool,
+}
+
+impl Abandoned<'_> {
+    /// The text without its literals, on one line, at most 500 characters of it.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        crate::redact::without_literals(self.sql)
+    }
+}
+
 impl Executed<'_> {
     /// The text without its literals, on one line, at most 500 characters of it.
     #[must_use]
@@ -237,6 +263,7 @@ constructors! {
     Released { pool: &'a str, held: Duration }
     Closed { pool: &'a str, endpoint: &'a str, reason: CloseReason, state: ConnectionState, lived: Duration }
     Leaked { pool: &'a str, place: &'a Location<'a>, held: Duration }
+    Abandoned { pool: &'a str, endpoint: &'a str, sql: &'a str, took: Duration, is_slow: bool }
     Executed {
         pool: &'a str, endpoint: &'a str, sql: &'a str, took: Duration, is_slow: bool, rows: Option<u64>,
         error: Option<&'a Error>
@@ -290,6 +317,16 @@ impl Observer for Log {
         } else if tracing::enabled!(target: "db::query", tracing::Level::DEBUG) {
             tracing::debug!(target: "db::query", pool = event.pool, took = ?event.took,
                 statement = event.statement(), error = event.error.map(tracing::field::display), "statement");
+        }
+    }
+
+    fn abandoned(&self, event: &Abandoned<'_>) {
+        if event.is_slow {
+            tracing::warn!(target: "db::query", pool = event.pool, took = ?event.took,
+                statement = event.statement(), "slow statement given up");
+        } else if tracing::enabled!(target: "db::query", tracing::Level::DEBUG) {
+            tracing::debug!(target: "db::query", pool = event.pool, took = ?event.took,
+                statement = event.statement(), "statement given up");
         }
     }
 

@@ -58,7 +58,7 @@ pub use classify::{Action, Advice, Cause, Class, Kind, Operation, Outcome, Phase
 pub use credentials::{CredentialProvider, NoPassword, StaticPassword};
 pub use error::{Error, Result, ServerError, Wait};
 pub use event::{
-    AcquireFailed, Acquired, BreakerChanged, BreakerState, CloseReason, Closed, CommitResolved,
+    Abandoned, AcquireFailed, Acquired, BreakerChanged, BreakerState, CloseReason, Closed, CommitResolved,
     ConnectFailed, Connected, ConnectionState, EndpointChanged, Executed, GaveUp, GaveUpReason, HighUse,
     Leaked, Log, Observer, Observers, ReadMoved, Released, ResolvedBy, Retried,
 };

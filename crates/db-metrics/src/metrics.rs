@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db_core::{
-    AcquireFailed, Acquired, BreakerChanged, BreakerState, Closed, CommitResolved, ConnectFailed, Connected,
-    ConnectionState, EndpointChanged, Error, Executed, GaveUp, Leaked, Observer, ReadMoved, Released,
-    Retried,
+    Abandoned, AcquireFailed, Acquired, BreakerChanged, BreakerState, Closed, CommitResolved, ConnectFailed,
+    Connected, ConnectionState, EndpointChanged, Error, Executed, GaveUp, Leaked, Observer, ReadMoved,
+    Released, Retried,
 };
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
@@ -15,8 +15,11 @@ use opentelemetry::metrics::Meter;
 use crate::attributes::{Made, of_pool, of_server, word};
 use crate::instruments::Instruments;
 use crate::names::attribute;
-use crate::statements::{Statements, Summaries};
+use crate::statements::{Distinct, SUMMARIES, Statements};
 use crate::watched::{PoolFigures, ServerFigures, Sources, register};
+
+/// How many codes of errors are told apart: a function of the server may raise any.
+const CODES: usize = 64;
 
 /// Counts what it is told, and what it watches. Cheap to clone; all clones are one.
 ///
@@ -29,7 +32,8 @@ struct Inner {
     instruments: Instruments,
     pools: Made<[KeyValue; 1]>,
     servers: Made<Statements>,
-    seen: Arc<Summaries>,
+    seen: Arc<Distinct>,
+    codes: Distinct,
     sources: Arc<Sources>,
 }
 
@@ -44,7 +48,8 @@ impl Metrics {
             instruments: Instruments::of(meter),
             pools: Made::default(),
             servers: Made::default(),
-            seen: Arc::default(),
+            seen: Arc::new(Distinct::new(SUMMARIES)),
+            codes: Distinct::new(CODES),
             sources,
         }))
     }
@@ -85,6 +90,11 @@ impl Metrics {
 
     fn with_pool(&self, name: &str, more: impl IntoIterator<Item = KeyValue>) -> Vec<KeyValue> {
         self.pool(name).iter().cloned().chain(more).collect()
+    }
+
+    fn statements(&self, endpoint: &str) -> &Statements {
+        let Inner { database, servers, seen, .. } = &*self.0;
+        servers.of(endpoint, || Statements::new(database, endpoint, Arc::clone(seen)))
     }
 
     fn instruments(&self) -> &Instruments {
@@ -136,18 +146,30 @@ impl Observer for Metrics {
     }
 
     fn executed(&self, event: &Executed<'_>) {
-        let Inner { database, instruments, servers, seen, .. } = &*self.0;
-        let server =
-            servers.of(event.endpoint, || Statements::new(database, event.endpoint, Arc::clone(seen)));
-        server.with_attributes(event.sql, |attributes| {
+        let Inner { instruments, codes, .. } = &*self.0;
+        self.statements(event.endpoint).with_attributes(event.sql, |attributes| {
             let took = event.took.as_secs_f64();
             match event.error {
                 None => instruments.operation_duration.record(took, attributes),
-                Some(error) => instruments.operation_duration.record(took, &of_failure(attributes, error)),
+                Some(error) => {
+                    instruments.operation_duration.record(took, &of_failure(attributes, error, codes))
+                }
             }
             if let Some(rows) = event.rows {
                 instruments.returned_rows.record(rows, attributes);
             }
+        });
+        if event.is_slow {
+            instruments.operation_slow.add(1, self.pool(event.pool));
+        }
+    }
+
+    fn abandoned(&self, event: &Abandoned<'_>) {
+        let (instruments, took) = (self.instruments(), event.took.as_secs_f64());
+        self.statements(event.endpoint).with_attributes(event.sql, |attributes| {
+            let more = [KeyValue::new(attribute::ERROR_TYPE, "cancelled")];
+            let attributes: Vec<_> = attributes.iter().cloned().chain(more).collect();
+            instruments.operation_duration.record(took, &attributes);
         });
         if event.is_slow {
             instruments.operation_slow.add(1, self.pool(event.pool));
@@ -189,9 +211,10 @@ impl Observer for Metrics {
 }
 
 /// The attributes of an operation that failed.
-fn of_failure(operation: &[KeyValue], error: &Error) -> Vec<KeyValue> {
-    let code = error.sqlstate().map(|code| KeyValue::new(attribute::STATUS_CODE, code.to_string()));
-    let more = [KeyValue::new(attribute::ERROR_TYPE, error.code())].into_iter().chain(code);
+fn of_failure(operation: &[KeyValue], error: &Error, codes: &Distinct) -> Vec<KeyValue> {
+    let kind = codes.admit(error.code());
+    let code = error.sqlstate().map(|_| KeyValue::new(attribute::STATUS_CODE, kind.clone()));
+    let more = [KeyValue::new(attribute::ERROR_TYPE, kind)].into_iter().chain(code);
     operation.iter().cloned().chain(more).collect()
 }
 

@@ -10,45 +10,56 @@ use crate::attributes::of_server;
 use crate::names::attribute;
 
 /// How many summaries are told apart; the others are [`OTHER`].
-const SUMMARIES: usize = 200;
+pub(crate) const SUMMARIES: usize = 200;
 
 /// How many texts are remembered for each server. When there are more, all are forgotten: what is still run comes back, what
 /// never was the same twice does not.
 const TEXTS: usize = 1024;
 
-/// The summary of statements beyond the first [`SUMMARIES`] different ones.
-pub(crate) const OTHER: &str = "other";
+/// The longest text that is remembered, in bytes: one that is longer was put together by a program, and hardly comes again.
+const LONGEST: usize = 4096;
+
+/// What stands for words beyond those that are told apart.
+const OTHER: &str = "other";
 
 /// The statements of one server.
 #[derive(Debug)]
 pub(crate) struct Statements {
     /// What all operations there have in common.
     common: Vec<KeyValue>,
-    seen: Arc<Summaries>,
+    /// The summaries, on all servers.
+    seen: Arc<Distinct>,
     known: RwLock<HashMap<Box<str>, Box<[KeyValue]>>>,
 }
 
-/// The summaries that are told apart, on all servers.
-#[derive(Debug, Default)]
-pub(crate) struct Summaries(Mutex<HashSet<String>>);
+/// Words that are told apart, up to so many.
+#[derive(Debug)]
+pub(crate) struct Distinct {
+    most: usize,
+    seen: Mutex<HashSet<String>>,
+}
 
-impl Summaries {
-    /// The summary itself while there is room for it.
-    fn admit(&self, summary: String) -> String {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(&summary) {
-            return summary;
+impl Distinct {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, seen: Mutex::default() }
+    }
+
+    /// The word itself while there is room for it.
+    pub(crate) fn admit(&self, word: String) -> String {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(&word) {
+            return word;
         }
-        if seen.len() >= SUMMARIES {
+        if seen.len() >= self.most {
             return OTHER.to_owned();
         }
-        seen.insert(summary.clone());
-        summary
+        seen.insert(word.clone());
+        word
     }
 }
 
 impl Statements {
-    pub(crate) fn new(database: &str, endpoint: &str, seen: Arc<Summaries>) -> Self {
+    pub(crate) fn new(database: &str, endpoint: &str, seen: Arc<Distinct>) -> Self {
         let mut common = vec![
             KeyValue::new(attribute::SYSTEM_NAME, "postgresql"),
             KeyValue::new(attribute::NAMESPACE, database.to_owned()),
@@ -66,6 +77,9 @@ impl Statements {
         let summary = KeyValue::new(attribute::QUERY_SUMMARY, self.seen.admit(query_summary(sql)));
         let attributes: Box<[KeyValue]> = self.common.iter().cloned().chain([summary]).collect();
         let recorded = record(&attributes);
+        if sql.len() > LONGEST {
+            return recorded;
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= TEXTS {
             known.clear();
@@ -85,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let statements = Statements::new("shop", "h:5432", Arc::default());
+        let statements = Statements::new("shop", "h:5432", Arc::new(Distinct::new(SUMMARIES)));
         for number in 0..10_000 {
             let expect = if number < 200 { format!("SELECT t{number}") } else { "other".to_owned() };
             assert_eq!(summary(&statements, &format!("SELECT * FROM t{number}")), expect);
@@ -99,10 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_are_not_remembered() {
+        let statements = Statements::new("shop", "h:5432", Arc::new(Distinct::new(SUMMARIES)));
+        let long = format!("INSERT INTO t VALUES ('{}')", "x".repeat(LONGEST));
+        assert_eq!(summary(&statements, &long), "INSERT t");
+        assert!(statements.known.read().expect("lock").is_empty());
+    }
+
+    #[test]
     fn literals_make_no_difference() {
-        let statements = Statements::new("shop", "h:5432", Arc::default());
+        let statements = Statements::new("shop", "h:5432", Arc::new(Distinct::new(SUMMARIES)));
         let of = |number: i32| summary(&statements, &format!("SELECT * FROM t WHERE id = {number}"));
         assert_eq!((of(1), of(2)), ("SELECT t".to_owned(), "SELECT t".to_owned()));
-        assert_eq!(statements.seen.0.lock().expect("lock").len(), 1);
+        assert_eq!(statements.seen.seen.lock().expect("lock").len(), 1);
     }
 }

@@ -85,6 +85,7 @@ fn tell_all(metrics: &Metrics) {
     metrics.leaked(&Leaked::new(pool, Location::caller(), took));
     metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, true, Some(3), None));
     metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, false, None, Some(&failure)));
+    metrics.abandoned(&Abandoned::new(pool, endpoint, "SELECT 1 FROM t", took, false));
     metrics.retried(&Retried::new(endpoint, "fetch", 1, took, format_args!("lost")));
     metrics.gave_up(&GaveUp::new(endpoint, "fetch", 3, GaveUpReason::Exhausted, format_args!("lost")));
     metrics.breaker_changed(&BreakerChanged::new(endpoint, BreakerState::Open, None));

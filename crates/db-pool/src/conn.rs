@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use db_core::{Cause, Error, Executed, Executor, Params, Phase, Released, Result, RowStream, Signal};
+use db_core::{Cause, Error, Executor, Params, Phase, Released, Result, RowStream, Signal};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
@@ -15,7 +15,7 @@ use crate::release::{Held, Place};
 use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
-use crate::span::StatementSpan;
+use crate::telling::Telling;
 use crate::watch::Caller;
 use crate::wire::{Effects, Ends, Transaction};
 use crate::{Detached, Tx, TxOptions};
@@ -262,36 +262,20 @@ impl Conn {
         rows: fn(&T) -> Option<u64>,
         operation: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let (started, span) = (Instant::now(), self.span(sql));
+        let telling = Telling::begin(self.held.as_ref(), sql);
         let (effects, before) = (self.session.wire.effects(), self.unfinished.seen());
         let result = self.run(Phase::Execute, operation).await;
         if is_set_local(sql) && self.unfinished.is_only_one_since(before) && !effects.has(Effects::SETTING) {
             // It ends with its transaction, which the server does not say.
             self.session.wire.forget(Effects::SETTING);
         }
-        span.end(result.as_ref().err());
-        self.tell(sql, started, result.as_ref().map(rows));
+        telling.end(result.as_ref().map(rows));
         result
-    }
-
-    fn span(&self, sql: &str) -> StatementSpan {
-        let Some(held) = &self.held else { return StatementSpan::none() };
-        StatementSpan::begin(sql, held.endpoint(), &held.shared().server.database)
-    }
-
-    fn tell(&self, sql: &str, started: Instant, result: Result<Option<u64>, &Error>) {
-        let Some(held) = &self.held else { return };
-        let shared = held.shared();
-        let (took, limit) = (started.elapsed(), shared.settings.slow_query);
-        let is_slow = !limit.is_zero() && took >= limit;
-        let (rows, error) = (result.ok().flatten(), result.err());
-        let event = Executed::new(&shared.about.pool, held.endpoint(), sql, took, is_slow, rows, error);
-        shared.about.observer.executed(&event);
     }
 
     async fn start_stream(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
         let session = self.usable(Phase::Execute)?;
-        let (started, span) = (Instant::now(), self.span(sql));
+        let telling = Telling::begin(self.held.as_ref(), sql);
         let running = self.start();
         let result = self.patience().bound(Phase::Execute, session.stream(sql, params)).await;
         let result = match result {
@@ -307,8 +291,7 @@ impl Conn {
             }
             Err(silent) => Err(silent),
         };
-        span.end(result.as_ref().err());
-        self.tell(sql, started, result.as_ref().map(|_| None));
+        telling.end(result.as_ref().map(|_| None));
         result
     }
 }

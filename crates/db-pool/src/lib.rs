@@ -118,6 +118,7 @@ mod statements;
 mod stats;
 mod store;
 mod target;
+mod telling;
 mod tx;
 mod watch;
 mod wire;

@@ -38,8 +38,14 @@ impl StatementSpan {
         ))
     }
 
-    /// Ends with what became of the statement. One that is dropped ends without.
-    pub(crate) fn end(self, error: Option<&Error>) {
+    /// Notes that nobody waits for the statement any more.
+    pub(crate) fn give_up(&self) {
+        self.0.record("error.type", "cancelled");
+        self.0.record("otel.status_code", "ERROR");
+    }
+
+    /// Notes what became of the statement.
+    pub(crate) fn end(&self, error: Option<&Error>) {
         let (Some(error), false) = (error, self.0.is_disabled()) else { return };
         if let Some(code) = error.sqlstate() {
             self.0.record("db.response.status_code", code.to_string());

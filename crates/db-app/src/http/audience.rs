@@ -15,7 +15,15 @@ use super::problem::Problem;
 use super::state::Shared;
 
 /// What proxies add to a request. One that adds none of it must be kept away from what is for insiders.
-const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+const FORWARDING: [&str; 7] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "cf-connecting-ip",
+];
 
 /// Somebody who belongs here: he sent the token, or connects from the machine itself, by a name of it, without a proxy in
 /// between. Others are refused.

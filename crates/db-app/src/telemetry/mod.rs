@@ -5,6 +5,7 @@
 #[cfg(feature = "otlp")]
 mod otlp;
 
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -39,7 +40,7 @@ impl Telemetry {
     /// # Panics
     /// Within a runtime of tokio, if OTLP is configured.
     pub fn start(config: &Config) -> Result<Self, TelemetryError> {
-        let resource = Resource::builder().with_service_name(config.pool.application_name.clone()).build();
+        let resource = resource(&config.pool.application_name);
         let meters = SdkMeterProvider::builder().with_resource(resource.clone());
         #[cfg(feature = "prometheus")]
         let registry = prometheus::Registry::new();
@@ -110,4 +111,19 @@ impl Telemetry {
             tracing::warn!(target: "db", %error, "the last traces were not sent");
         }
     }
+}
+
+/// Who tells: as the environment says by OpenTelemetry's own variables, else by the name of our sessions, and by an id of its own for
+/// each process, so that the figures of several are not taken for one's.
+fn resource(name: &str) -> Resource {
+    let given = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let mut resource = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() && !given.contains("service.name=") {
+        resource = resource.with_service_name(name.to_owned());
+    }
+    if !given.contains("service.instance.id=") {
+        let id = uuid::Uuid::now_v7().to_string();
+        resource = resource.with_attribute(KeyValue::new("service.instance.id", id));
+    }
+    resource.build()
 }

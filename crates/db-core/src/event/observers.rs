@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    AcquireFailed, Acquired, BreakerChanged, Closed, CommitResolved, ConnectFailed, Connected,
+    Abandoned, AcquireFailed, Acquired, BreakerChanged, Closed, CommitResolved, ConnectFailed, Connected,
     EndpointChanged, Executed, GaveUp, HighUse, Leaked, Observer, ReadMoved, Released, Retried,
 };
 
@@ -57,6 +57,7 @@ pass_on! {
     closed: Closed,
     leaked: Leaked,
     executed: Executed,
+    abandoned: Abandoned,
     retried: Retried,
     gave_up: GaveUp,
     breaker_changed: BreakerChanged,

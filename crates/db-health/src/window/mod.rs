@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use db_core::{AcquireFailed, Acquired, ConnectFailed, Executed, GaveUp, Observer, Retried};
+use db_core::{Abandoned, AcquireFailed, Acquired, ConnectFailed, Executed, GaveUp, Observer, Retried};
 use jiff::Timestamp;
 
 use codes::Code;
@@ -98,6 +98,14 @@ impl Window {
         sum
     }
 
+    /// Keeps a slow statement, whose text was read outside the lock.
+    fn remember(&self, took: Duration, statement: String) {
+        let slow = SlowStatement { at: Timestamp::now(), took_ms: millis(took), statement };
+        let mut kept = lock(&self.slow);
+        kept.truncate(SLOW - 1);
+        kept.push_front(slow);
+    }
+
     /// Counts something in the shard of this thread, at this moment.
     fn count(&self, add: impl FnOnce(&mut Sum)) {
         // Before the lock: reading the clock is half of the work.
@@ -130,12 +138,18 @@ impl Observer for Window {
             }
         });
         if event.is_slow {
-            // Its text is read outside the lock.
-            let statement = event.statement();
-            let slow = SlowStatement { at: Timestamp::now(), took_ms: millis(event.took), statement };
-            let mut kept = lock(&self.slow);
-            kept.truncate(SLOW - 1);
-            kept.push_front(slow);
+            self.remember(event.took, event.statement());
+        }
+    }
+
+    /// It took that long, and did not fail: who gave it up knows why.
+    fn abandoned(&self, event: &Abandoned<'_>) {
+        self.count(|sum| {
+            sum.times.record(event.took);
+            sum.slow += u64::from(event.is_slow);
+        });
+        if event.is_slow {
+            self.remember(event.took, event.statement());
         }
     }
 
