@@ -45,7 +45,7 @@ const SPECS = [
   },
   {
     title: "Wait for a connection",
-    unit: "longest of all pools",
+    unit: "all pools, the last minute",
     empty: "Nobody has asked for one yet",
     format: millis,
     series: ["p50", "p99"].map((name) => ({ name, of: ({ live }) => live.window[`wait_${name}_ms`] })),
