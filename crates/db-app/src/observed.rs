@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use db_core::{Log, Observer, Observers, Status};
-use db_health::{Alert, AlertSink, AlertState, Alerts, LogSink, Reading, Rule, Window, rules};
+use db_health::{Alert, AlertSink, AlertState, Alerts, LogSink, Reading, Rule, Snapshot, Window, rules};
 use db_metrics::{Metrics, PoolFigures, ServerFigures};
 use db_pool::Stats;
 use opentelemetry::metrics::Meter;
@@ -111,7 +111,8 @@ pub(crate) fn start_alerts(
         let reading = |(lag, name): (Duration, String)| Reading::new(lag.as_secs_f64()).of(name);
         Some(behind.max().map_or(Reading::new(0.0), reading))
     });
-    let snapshot = ask(&weak, |database| Some(database.health()));
+    // Who is still starting, and migrates, is not ready; that is no reason to call anybody.
+    let snapshot = ask(&weak, |database| Some(database.health()).filter(Snapshot::is_started));
     let own = [
         rules::pool_utilization(fullest).threshold(config.utilization),
         rules::average_latency(window).threshold(config.latency.as_secs_f64() * 1e3),
