@@ -44,7 +44,10 @@ async fn of_the_database() {
     }
     db.one::<i32>("SELECT 1 / 0", &[]).await.expect_err("no number");
     let (status, body) = get(address, "/api/metrics/db", "").await;
-    assert_eq!((status, &body["pool"]["max"], &body["pools"][0]), (200, &4.into(), &body["pool"]));
+    assert_eq!((status, &body["pool"]["max"]), (200, &4.into()));
+    // Each is looked at for itself, and the pool goes on meanwhile.
+    let same = ["pool", "max", "min"].map(|figure| body["pools"][0][figure] == body["pool"][figure]);
+    assert_eq!(same, [true; 3], "{body}");
     assert!(body["performance"]["operations"].as_u64() >= Some(6), "{}", body["performance"]);
     let errors = body["errors"].as_array().expect("errors");
     assert!(errors.iter().any(|error| error["code"] == "22012"), "{errors:?}");
@@ -60,8 +63,7 @@ async fn of_the_database() {
         assert_eq!(value(name), "***");
     }
     assert!(!body.to_string().contains("hunter2"), "{body}");
-    let config = database.config();
-    let password = String::from_utf8_lossy(config.get_password().expect("a password"));
-    assert_eq!(value("DATABASE_URL").as_str().map(|url| url.contains(&*password)), Some(false), "{body}");
+    // The name of a role may be its password as well.
+    assert!(value("DATABASE_URL").as_str().is_some_and(|url| url.contains(":***@")), "{body}");
     close(&db).await;
 }
