@@ -22,6 +22,11 @@ pub(super) type Series = BTreeMap<String, BTreeSet<String>>;
 
 /// All metrics that a service may export.
 pub(super) fn exported() -> Series {
+    families().iter().flat_map(series).collect()
+}
+
+/// Everything that the exporter gives, once all has happened that may.
+pub(crate) fn families() -> Vec<MetricFamily> {
     let registry = Registry::new();
     let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone());
     let exporter = exporter.scope_info_enabled(false).without_target_info().build().expect("an exporter");
@@ -29,7 +34,7 @@ pub(super) fn exported() -> Series {
     let metrics = Metrics::new(&provider.meter("db"), "shop");
     tell_all(&metrics);
     watch_all(&metrics);
-    registry.gather().iter().flat_map(series).collect()
+    registry.gather()
 }
 
 fn series(family: &MetricFamily) -> Vec<(String, BTreeSet<String>)> {

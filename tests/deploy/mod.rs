@@ -2,7 +2,7 @@
 //! need this program of Prometheus; the others read the files alone. Nothing here runs Grafana, a collector or a container.
 
 mod dashboard;
-mod exported;
+pub(crate) mod exported;
 mod files;
 mod names;
 mod promql;

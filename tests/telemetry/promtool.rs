@@ -5,8 +5,10 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
+use prometheus::TextEncoder;
 
 use super::fetch;
+use crate::deploy::exported::families;
 use crate::local::program::Place;
 use crate::support::{database, eventually};
 
@@ -20,6 +22,20 @@ fn check(metrics: &str) -> Output {
     let mut promtool = command.spawn().expect("promtool");
     promtool.stdin.take().expect("its input").write_all(metrics.as_bytes()).expect("written");
     promtool.wait_with_output().expect("its end")
+}
+
+/// A14: every metric that there is, those of statements among them, which a service that serves its health alone does not have.
+#[test]
+fn all_that_is_exported_passes_but_for_the_one_known_note() {
+    let metrics = TextEncoder::new().encode_to_string(&families()).expect("text");
+    for name in ["operation_duration_seconds_count", "response_returned_rows_count", "retry_retries_total"] {
+        assert!(metrics.contains(&format!("\ndb_client_{name}{{")), "{name}: {metrics}");
+    }
+    let output = check(&metrics);
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.trim().lines().collect::<Vec<_>>(), [KNOWN], "{metrics}");
+    assert!(metrics.lines().filter(|line| !line.starts_with('#')).count() > 50, "{metrics}");
 }
 
 /// D8: the format, the linter with the one note that is known, and no series twice.
