@@ -56,6 +56,14 @@ impl<'d> Reads<'d> {
         self
     }
 
+    /// The same, with a connection of its own for each statement: see [`Database::exclusive`](crate::Database::exclusive).
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.primary = self.primary.exclusive();
+        self.read = self.read.map(Read::exclusive);
+        self
+    }
+
     /// Sets where the read may go.
     #[must_use]
     pub fn preference(mut self, preference: Preference) -> Self {

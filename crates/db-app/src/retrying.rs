@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{Executor, Params, Result, RowStream};
-use db_pool::{Conn, Pool};
+use db_pool::{Autocommit, Pool};
 use db_retry::Retry;
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -19,14 +19,13 @@ use crate::transact::FOR_EVER;
 /// `CONCURRENTLY`.
 #[derive(Clone, Debug)]
 pub struct Retrying<'d> {
-    pool: &'d Pool,
+    on: Autocommit<'d>,
     retry: Retry,
-    deadline: Option<Instant>,
 }
 
 impl<'d> Retrying<'d> {
     pub(crate) fn new(pool: &'d Pool, retry: Retry) -> Self {
-        Self { pool, retry, deadline: None }
+        Self { on: pool.autocommit(), retry }
     }
 
     /// The same with one deadline, so far from now, for waiting for a connection, all attempts, and their pauses. What still
@@ -43,46 +42,34 @@ impl<'d> Retrying<'d> {
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         let deadline = Instant::now() + limit.min(FOR_EVER);
-        (self.retry, self.deadline) = (self.retry.until(deadline), Some(deadline));
+        (self.retry, self.on) = (self.retry.until(deadline), self.on.until(deadline));
         self
     }
 
-    /// A connection that keeps to the deadline as well.
-    async fn acquire(&self, deadline: Instant) -> Result<Conn> {
-        let mut conn = self.pool.acquire_until(deadline).await?;
-        conn.set_deadline(Some(deadline));
-        Ok(conn)
+    /// The same, with a connection of its own for each statement: see [`Database::exclusive`](crate::Database::exclusive).
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.on = self.on.exclusive();
+        self
     }
 }
 
 #[async_trait]
 impl Executor for Retrying<'_> {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        let Some(deadline) = self.deadline else {
-            return repeat(&self.retry, sql, || self.pool.fetch(sql, params)).await;
-        };
-        repeat(&self.retry, sql, async || self.acquire(deadline).await?.fetch(sql, params).await).await
+        repeat(&self.retry, sql, || self.on.fetch(sql, params)).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
-        let Some(deadline) = self.deadline else {
-            return repeat(&self.retry, sql, || self.pool.fetch_stream(sql, params)).await;
-        };
-        repeat(&self.retry, sql, async || self.acquire(deadline).await?.into_stream(sql, params).await).await
+        repeat(&self.retry, sql, || self.on.fetch_stream(sql, params)).await
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        let Some(deadline) = self.deadline else {
-            return repeat(&self.retry, sql, || self.pool.execute(sql, params)).await;
-        };
-        repeat(&self.retry, sql, async || self.acquire(deadline).await?.execute(sql, params).await).await
+        repeat(&self.retry, sql, || self.on.execute(sql, params)).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {
-        match self.deadline {
-            None => self.pool.batch(sql).await,
-            Some(deadline) => self.acquire(deadline).await?.batch(sql).await,
-        }
+        self.on.batch(sql).await
     }
 }
 

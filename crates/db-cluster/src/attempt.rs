@@ -1,5 +1,7 @@
 //! A statement in each of the forms in which it can be run, to be run again on another connection if need be.
 
+use std::time::Instant;
+
 use db_core::{Acquire, Executor as _, Params, Result, Row, RowStream};
 
 /// One attempt of a read on a connection, which may be made again on another.
@@ -9,6 +11,15 @@ pub(crate) trait Attempt<P: Acquire, T>: Send {
     const IS_REPEATABLE: bool;
 
     fn run(&mut self, conn: P::Conn) -> impl Future<Output = Result<T>> + Send;
+
+    /// The same on any connection of a pool, perhaps one that others use too.
+    fn run_anywhere(
+        &mut self,
+        pool: &P,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Result<T>> + Send {
+        async move { self.run(pool.acquire(deadline).await?).await }
+    }
 }
 
 /// For all rows at once.
@@ -29,6 +40,10 @@ impl<P: Acquire> Attempt<P, Vec<Row>> for Fetch<'_> {
     async fn run(&mut self, conn: P::Conn) -> Result<Vec<Row>> {
         conn.fetch(self.0, self.1).await
     }
+
+    async fn run_anywhere(&mut self, pool: &P, deadline: Option<Instant>) -> Result<Vec<Row>> {
+        pool.fetch_autocommit(deadline, self.0, self.1).await
+    }
 }
 
 impl<'r, P: Acquire> Attempt<P, RowStream<'r>> for Stream<'_> {
@@ -44,6 +59,10 @@ impl<P: Acquire> Attempt<P, u64> for Execute<'_> {
 
     async fn run(&mut self, conn: P::Conn) -> Result<u64> {
         conn.execute(self.0, self.1).await
+    }
+
+    async fn run_anywhere(&mut self, pool: &P, deadline: Option<Instant>) -> Result<u64> {
+        pool.execute_autocommit(deadline, self.0, self.1).await
     }
 }
 

@@ -23,11 +23,19 @@ pub struct Read<'c, P: Acquire> {
     pub(crate) token: Option<ConsistencyToken>,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) is_exclusive: bool,
 }
 
 impl<'c, P: Acquire> Read<'c, P> {
     pub(crate) fn new(cluster: &'c Cluster<P>) -> Self {
-        Self { cluster, preference: Preference::default(), token: None, max_staleness: None, deadline: None }
+        Self {
+            cluster,
+            preference: Preference::default(),
+            token: None,
+            max_staleness: None,
+            deadline: None,
+            is_exclusive: false,
+        }
     }
 
     /// Sets where it may go.
@@ -53,6 +61,13 @@ impl<'c, P: Acquire> Read<'c, P> {
     #[must_use]
     pub fn no_staler_than(mut self, staleness: Duration) -> Self {
         self.max_staleness = Some(staleness);
+        self
+    }
+
+    /// Acquires a connection of its own for each statement, also where a pool could have several share one.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.is_exclusive = true;
         self
     }
 

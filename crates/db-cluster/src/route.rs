@@ -132,6 +132,11 @@ impl<P: Acquire> Read<'_, P> {
         }
     }
 
+    /// Whether any connection will do: what has to prove something first, does so in the session that is going to read.
+    fn is_shared(&self, course: &Course) -> bool {
+        !self.is_exclusive && course.token.is_none() && self.max_staleness.is_none()
+    }
+
     fn warn_of_foreign(&self, course: &Course) {
         let Some(token) = course.token else { return };
         let system = self.cluster.shared.assessor().system();
@@ -203,7 +208,11 @@ impl<P: Acquire> Read<'_, P> {
         let mut board = shared.board.subscribe();
         let is_gone = board.wait_for(|board| board.standings[index].is_gone());
         let run = async {
-            let conn = endpoint.pool.acquire(self.deadline.map(Instant::into_std)).await?;
+            let deadline = self.deadline.map(Instant::into_std);
+            if self.is_shared(course) {
+                return Ok(attempt.run_anywhere(&endpoint.pool, deadline).await?);
+            }
+            let conn = endpoint.pool.acquire(deadline).await?;
             if course.token.is_some() || self.max_staleness.is_some() {
                 self.prove(index, &conn, course).await?;
             }
@@ -255,16 +264,29 @@ impl<P: Acquire> Read<'_, P> {
     {
         let shared = &self.cluster.shared;
         let mut is_old = false;
+        // At first as any other read; after a failure by the way that waits for a primary.
+        let mut at =
+            if F::IS_REPEATABLE && self.is_shared(course) { shared.board.borrow().writer } else { None };
         loop {
-            let routed = match self.cluster.route_to_primary(self.deadline).await {
-                Err(_) if is_old => return Err(shared.nobody(OLD)),
-                routed => routed?,
+            let (conn, index, flight) = match at.take() {
+                Some(index) => (None, index, shared.endpoints[index].begin()),
+                None => {
+                    let routed = match self.cluster.route_to_primary(self.deadline).await {
+                        Err(_) if is_old => return Err(shared.nobody(OLD)),
+                        routed => routed?,
+                    };
+                    let (conn, index, flight) = routed.into_parts();
+                    (Some(conn), index, flight)
+                }
             };
-            let (conn, index, flight) = routed.into_parts();
             let endpoint = &shared.endpoints[index];
             let mut unfinished = Unfinished(Some(&endpoint.look_now));
             let mut board = shared.board.subscribe();
             let run = async {
+                let Some(conn) = conn else {
+                    let deadline = self.deadline.map(Instant::into_std);
+                    return Ok(attempt.run_anywhere(&endpoint.pool, deadline).await?);
+                };
                 if let Some(token) = course.token {
                     self.prove_primary(&conn, token).await?;
                 }

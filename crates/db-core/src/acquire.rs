@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use futures_util::stream::{StreamExt as _, iter};
 
+use tokio_postgres::Row;
+
 use crate::{Executor, Params, Result, RowStream};
 
 /// A pool of connections to one server.
@@ -38,6 +40,39 @@ pub trait Acquire: Send + Sync + 'static {
         params: Params<'_>,
     ) -> impl Future<Output = Result<RowStream<'static>>> + Send {
         async move { Ok(iter(conn.fetch(sql, params).await?.into_iter().map(Ok)).boxed()) }
+    }
+
+    /// Runs a statement that needs nothing of its connection, and collects its rows: a transaction of its own. Unless it is
+    /// overridden, on a connection that is acquired for it.
+    ///
+    /// # Errors
+    /// As [`Acquire::acquire`] and [`Executor::fetch`].
+    ///
+    /// # Cancel safety
+    /// As [`Executor::fetch`].
+    fn fetch_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        async move { self.acquire(deadline).await?.fetch(sql, params).await }
+    }
+
+    /// [`Acquire::fetch_autocommit`] for the number of rows that were changed.
+    ///
+    /// # Errors
+    /// As [`Acquire::acquire`] and [`Executor::execute`].
+    ///
+    /// # Cancel safety
+    /// As [`Executor::execute`].
+    fn execute_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<u64>> + Send {
+        async move { self.acquire(deadline).await?.execute(sql, params).await }
     }
 
     /// Has everything that runs on a connection from now on run in one session of the server, to read there. A session is kept as it

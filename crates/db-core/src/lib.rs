@@ -38,6 +38,7 @@ mod classify;
 mod credentials;
 mod error;
 mod event;
+mod plain;
 mod probe;
 mod redact;
 mod report;
@@ -62,6 +63,7 @@ pub use event::{
     ConnectFailed, Connected, ConnectionState, EndpointChanged, Executed, GaveUp, GaveUpReason, HighUse,
     Leaked, Log, Observer, Observers, ReadMoved, Released, ResolvedBy, Retried,
 };
+pub use plain::{NotPlain, plain_statement};
 pub use probe::{Finding, Probe, Status};
 pub use redact::without_literals;
 pub use report::Report;

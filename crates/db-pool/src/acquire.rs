@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use db_core::{Acquire, Params, Result, RowStream};
+use tokio_postgres::Row;
 
 use crate::checkout::Patience;
 use crate::{Conn, Pool};
@@ -19,6 +20,24 @@ impl Acquire for Pool {
 
     async fn stream(conn: Conn, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
         conn.into_stream(sql, params).await
+    }
+
+    async fn fetch_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>> {
+        self.autocommit_for_routing(deadline).fetch_here(sql, params).await
+    }
+
+    async fn execute_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<u64> {
+        self.autocommit_for_routing(deadline).execute_here(sql, params).await
     }
 
     async fn keep_session(conn: &Conn) -> Result<()> {

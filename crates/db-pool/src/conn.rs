@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use crate::checkout::Pooled;
+use crate::physical::About;
 use crate::release::{Held, Place};
 use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
@@ -151,6 +152,18 @@ impl Conn {
         }
     }
 
+    /// What is held, for whoever keeps it; none if something still runs on it. To the observer it was released.
+    pub(crate) fn into_held(mut self) -> Option<Held> {
+        if self.unfinished.any() || !self.session.is_usable() {
+            return None;
+        }
+        let held = self.held.take()?;
+        let About { pool, observer, .. } = &*held.shared().about;
+        observer.released(&Released::new(pool, self.acquired.elapsed()));
+        held.is_no_leak();
+        Some(held)
+    }
+
     /// `host:port` of the server that it goes to.
     #[must_use]
     pub fn endpoint(&self) -> &str {
@@ -255,6 +268,13 @@ impl Conn {
         self.session.patience().until(self.deadline)
     }
 
+    fn telling<'c>(&'c self, sql: &'c str) -> Telling<'c> {
+        match &self.held {
+            Some(held) => Telling::begin(held.shared(), held.endpoint(), sql),
+            None => unreachable!("a connection is held until it is dropped"),
+        }
+    }
+
     /// Runs a statement, and tells the observer how it went, and how many rows it gave.
     async fn observed<T>(
         &self,
@@ -262,7 +282,7 @@ impl Conn {
         rows: fn(&T) -> Option<u64>,
         operation: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let telling = Telling::begin(self.held.as_ref(), sql);
+        let telling = self.telling(sql);
         let (effects, before) = (self.session.wire.effects(), self.unfinished.seen());
         let result = self.run(Phase::Execute, operation).await;
         if is_set_local(sql) && self.unfinished.is_only_one_since(before) && !effects.has(Effects::SETTING) {
@@ -275,7 +295,7 @@ impl Conn {
 
     async fn start_stream(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
         let session = self.usable(Phase::Execute)?;
-        let telling = Telling::begin(self.held.as_ref(), sql);
+        let telling = self.telling(sql);
         let running = self.start();
         let result = self.patience().bound(Phase::Execute, session.stream(sql, params)).await;
         let result = match result {

@@ -4,18 +4,20 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use db_core::{Action, Cause, ConnectFailed, Connected as ConnectedEvent, Error, Phase, Signal, SqlState};
 use futures_util::FutureExt;
 use rand::RngExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::AsyncMessage;
 use tokio_util::task::TaskTracker;
 
 use crate::checkout::AT_ONCE;
 use crate::connect::{self, Ask, Connected, Connection};
+use crate::lanes::Belt;
 use crate::physical::{About, MadeIn, Physical};
 use crate::seats::Seat;
 use crate::session::{Parts, Session};
@@ -224,11 +226,14 @@ impl Connector {
 
     async fn open_session(&self, aim: &Aim) -> Result<Session, Error> {
         let Connected { client, connection, wire, canceller } = self.connect(aim).await?;
-        let driver = self.drivers.spawn(drive(connection, Arc::clone(&self.about))).abort_handle();
+        let (lane, inbox) = mpsc::unbounded_channel();
+        let driver = drive(connection, Belt::new(inbox), Arc::clone(&self.about));
+        let driver = self.drivers.spawn(driver).abort_handle();
         let needs_set = self.refuses_options() && self.settings.pooler != Pooler::Transaction;
         let name = aim.target.application_name.as_ref().unwrap_or(&self.settings.application_name);
         let needs_set = needs_set.then_some(name.as_str());
-        let session = Session::new(Parts { client, wire, canceller, driver, needs_set }, &self.settings);
+        let session =
+            Session::new(Parts { client, wire, canceller, driver, lane, needs_set }, &self.settings);
         session.set_up().await?;
         Ok(session)
     }
@@ -313,9 +318,9 @@ impl std::fmt::Debug for Failure {
 }
 
 /// Runs a connection to its end. Notices go to the log; what they say can hold values, so it goes there without its text.
-async fn drive(mut connection: Connection, about: Arc<About>) {
+async fn drive(mut connection: Connection, mut belt: Belt, about: Arc<About>) {
     loop {
-        match poll_fn(|cx| connection.poll_message(cx)).await {
+        match poll_fn(|cx| poll_message(&mut connection, &mut belt, cx)).await {
             Some(Ok(AsyncMessage::Notice(notice))) if notice.routine() == Some("SyncRepWaitForLSN") => {
                 tracing::warn!(target: "db::pool", pool = about.pool, sqlstate = notice.code().code(),
                     "a COMMIT did not wait for its standby: it took effect, and is lost if this server is");
@@ -333,6 +338,21 @@ async fn drive(mut connection: Connection, about: Arc<About>) {
             None => return,
         }
     }
+}
+
+/// Drives the connection, and the statements that share it.
+fn poll_message(
+    connection: &mut Connection,
+    belt: &mut Belt,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> {
+    if belt.load(cx) {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    let message = connection.poll_message(cx);
+    belt.unload(cx);
+    message
 }
 
 /// PgBouncer names the parameter that it does not know.

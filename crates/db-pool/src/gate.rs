@@ -1,6 +1,6 @@
 //! The gate: first come, first served, bounded, counted, and of a width that can change. It knows nothing of connections.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(crate) struct Gate {
     inside: AtomicU32,
     is_empty: Notify,
     waiting: AtomicUsize,
+    /// Callers who waited and do so no longer.
+    left: AtomicU64,
     queue_limit: usize,
 }
 
@@ -45,6 +47,7 @@ impl Gate {
             inside: AtomicU32::new(0),
             is_empty: Notify::new(),
             waiting: AtomicUsize::new(0),
+            left: AtomicU64::new(0),
             queue_limit,
         }
     }
@@ -126,6 +129,11 @@ impl Gate {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many wait, and how many have waited and do so no longer.
+    pub(crate) fn queue_now(&self) -> (u64, u64) {
+        (self.waiting() as u64, self.left.load(Ordering::Relaxed))
+    }
+
     /// Refuses everybody from now on, those who wait included.
     pub(crate) fn close(&self) {
         self.set_width(0);
@@ -181,6 +189,7 @@ struct Place<'a>(&'a Gate);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        self.0.left.fetch_add(1, Ordering::Relaxed);
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

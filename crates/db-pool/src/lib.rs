@@ -89,6 +89,7 @@
 //! `serde::Serialize` on figures, and those of `db-core`, among them `SecretString` of secrecy.
 
 mod acquire;
+mod autocommit;
 mod bulk;
 mod checkout;
 mod conn;
@@ -99,6 +100,7 @@ mod credentials;
 mod detached;
 mod gate;
 mod histogram;
+mod lanes;
 mod listen;
 mod maintain;
 mod operate;
@@ -123,12 +125,14 @@ mod tx;
 mod watch;
 mod wire;
 
+pub use autocommit::Autocommit;
 pub use bulk::{Column, insert_columns};
 pub use conn::Conn;
 pub use copy::{CopyIn, CopyOut};
 pub use credentials::{CommandPassword, FilePassword, PasswordFn};
 pub use detached::Detached;
 pub use histogram::WaitTimes;
+pub use lanes::{LaneSettings, LaneStats, LaneUse};
 pub use listen::{Heard, Listener, Notification};
 pub use operate::StillInUse;
 pub use pool::Pool;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use db_core::{CloseReason, Leaked};
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::checkout::{Pooled, is_alive};
 use crate::physical::About;
@@ -19,8 +20,33 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest pause of filling while the server cannot be reached. Callers open what they need without waiting for it.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// The upkeep of a pool, which ends with its last user; so do its lanes, which hold it as other users do.
+pub(crate) struct Upkeep {
+    task: AbortOnDropHandle<()>,
+    shared: Weak<Shared>,
+}
+
+impl Upkeep {
+    pub(crate) fn start(shared: &Arc<Shared>) -> Arc<Self> {
+        let task = AbortOnDropHandle::new(tokio::spawn(run(Arc::downgrade(shared))));
+        Arc::new(Self { task, shared: Arc::downgrade(shared) })
+    }
+
+    pub(crate) fn end(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.lanes.leave_all();
+        }
+    }
+}
+
 /// Runs until the pool is gone.
-pub(crate) async fn run(shared: Weak<Shared>) {
+async fn run(shared: Weak<Shared>) {
     let (mut pause, mut fill_at) = (Duration::ZERO, Instant::now());
     loop {
         let interval = {

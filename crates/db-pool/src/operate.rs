@@ -37,9 +37,10 @@ impl Pool {
     pub async fn close(&self, limit: Duration) -> Result<(), StillInUse> {
         let deadline = moment_after(limit);
         let shared = &self.shared;
-        self.maintenance.abort();
+        self.maintenance.end();
         shared.gate.close();
         shared.closing.cancel();
+        shared.lanes.leave_all();
         // From here on nothing is opened, and what was being opened is not kept.
         shared.drivers.close();
         let rested = rest(shared, deadline).await;
@@ -72,6 +73,7 @@ impl Pool {
             let _operating = self.shared.operating();
             self.shared.is_paused.store(true, Ordering::SeqCst);
             self.shared.gate.set_width(0);
+            self.shared.lanes.leave_all();
         }
         rest(&self.shared, moment_after(limit)).await
     }
@@ -98,6 +100,7 @@ impl Pool {
             shared.gate.set_width(max);
         }
         shared.close_surplus();
+        shared.lanes.look_now();
         // Whoever is admitted now may need what was not allowed before.
         shared.open_more();
         shared.upkeep.notify_one();
@@ -109,6 +112,7 @@ impl Pool {
     pub fn rotate(&self) {
         self.shared.about.epoch.fetch_add(1, Ordering::AcqRel);
         self.shared.upkeep.notify_one();
+        self.shared.lanes.look_now();
     }
 
     /// Ends every connection now, also under those who use it, and opens new ones as they are needed: for a server that must
@@ -121,6 +125,8 @@ impl Pool {
         let severed = about.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         // Before looking who has one: whoever is handed one at this moment looks at it after he has it.
         about.severed.fetch_max(severed, Ordering::AcqRel);
+        self.shared.lanes.look_now();
+        self.shared.lanes.learned.forget_the_way();
         // Whoever is opening one begins anew, and listeners reopen theirs.
         self.shared.connector.begin_anew();
         self.shared.upkeep.notify_one();

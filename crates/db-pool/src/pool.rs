@@ -11,10 +11,11 @@ use db_core::{
 };
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::checkout::{Patience, Pooled};
 use crate::connector::Connector;
+use crate::maintain::Upkeep;
 use crate::physical::{About, Tally};
 use crate::release::Place;
 use crate::seats::Seats;
@@ -28,7 +29,7 @@ use crate::{Conn, Settings, Target, Tx, TxOptions, checkout, maintain};
 #[derive(Clone)]
 pub struct Pool {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) maintenance: Arc<AbortOnDropHandle<()>>,
+    pub(crate) maintenance: Arc<Upkeep>,
 }
 
 impl Pool {
@@ -86,8 +87,7 @@ impl Pool {
         shared.add(first);
         // Whoever opens a pool can use it, even if the server takes no second connection yet.
         timeout(shared.settings.acquire_timeout, maintain::fill(&shared)).await.ok();
-        let maintenance = tokio::spawn(maintain::run(Arc::downgrade(&shared)));
-        Ok(Self { shared, maintenance: Arc::new(AbortOnDropHandle::new(maintenance)) })
+        Ok(Self { maintenance: Upkeep::start(&shared), shared })
     }
 
     /// Acquires a connection, waiting for at most the acquire time-out.
@@ -300,7 +300,7 @@ impl Pool {
 #[async_trait]
 impl Executor for Pool {
     async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.acquire().await?.fetch_here(sql, params).await
+        self.autocommit().fetch_here(sql, params).await
     }
 
     async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
@@ -308,7 +308,7 @@ impl Executor for Pool {
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.acquire().await?.execute_here(sql, params).await
+        self.autocommit().execute_here(sql, params).await
     }
 
     async fn batch(&self, sql: &str) -> Result<()> {

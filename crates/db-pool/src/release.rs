@@ -64,6 +64,18 @@ impl Held {
         self.physical.as_ref().map_or("", |physical| physical.endpoint())
     }
 
+    /// Why it may not be handed out again.
+    pub(crate) fn worn_out(&self, now: Instant) -> Option<CloseReason> {
+        self.physical.as_ref().and_then(|physical| physical.worn_out(now))
+    }
+
+    /// Notes that it is kept for long on purpose.
+    pub(crate) fn is_no_leak(&self) {
+        if let Some(physical) = &self.physical {
+            physical.watched.is_no_leak();
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.place.0
     }

@@ -81,6 +81,11 @@ impl Patience {
         Self { deadline, ..self }
     }
 
+    /// For how long an answer is waited for.
+    pub(crate) fn limit(self) -> Option<Duration> {
+        self.limit
+    }
+
     /// What is left of it now.
     fn left(self) -> Option<Duration> {
         let until = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

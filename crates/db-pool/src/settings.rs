@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::lanes::LaneSettings;
+
 /// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`; [`Settings::validate`] checks the minima.
 ///
 /// Those of the session (time-outs of the server, `search_path`, `read_only`) give way to what the connection string says
@@ -81,6 +83,8 @@ pub struct Settings {
     pub reset: Reset,
     /// What stands between this pool and the server. Default [`Pooler::None`].
     pub pooler: Pooler,
+    /// How single statements share connections. Off behind [`Pooler::Transaction`] and with [`Reset::Discard`].
+    pub lanes: LaneSettings,
 }
 
 /// What is undone on a session when its connection comes back. An open transaction is rolled back and a running
@@ -165,6 +169,9 @@ impl Settings {
         if let Some((field, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(InvalidSettings::Zero(field));
         }
+        if let Some(field) = self.lanes.zero() {
+            return Err(InvalidSettings::Zero(field));
+        }
         if self.min > self.max {
             return Err(InvalidSettings::MinAboveMax { min: self.min, max: self.max });
         }
@@ -212,6 +219,7 @@ impl Default for Settings {
             statement_cache: 256,
             reset: Reset::default(),
             pooler: Pooler::default(),
+            lanes: LaneSettings::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::checkout::{Demand, Pooled};
 use crate::connector::{Connector, LastFailure};
 use crate::gate::{Gate, Refused};
 use crate::histogram::Histogram;
+use crate::lanes::Lanes;
 use crate::physical::About;
 use crate::seats::Seats;
 use crate::server::ServerInfo;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// As many permits as connections lie in the store.
     pub(crate) ready: Semaphore,
     pub(crate) register: Register,
+    pub(crate) lanes: Lanes,
     /// Held while an operator changes the width of the gate.
     pub(crate) operating: Mutex<()>,
     pub(crate) waited: Histogram,
@@ -65,6 +67,7 @@ impl Shared {
         let Parts { settings, about, connector, drivers, seats, server } = parts;
         Arc::new(Self {
             gate: Gate::new(seats.max(), settings.queue_limit),
+            lanes: Lanes::new(&settings),
             failures: connector.failures(),
             settings,
             about,

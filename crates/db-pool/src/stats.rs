@@ -6,6 +6,7 @@ use db_core::CloseReason;
 use serde::Serialize;
 
 use crate::histogram::WaitTimes;
+use crate::lanes::LaneStats;
 use crate::shared::Shared;
 
 /// Figures of a pool, from [`Pool::stats`](crate::Pool::stats).
@@ -36,6 +37,8 @@ pub struct Stats {
     pub closed: Closings,
     /// How long callers waited.
     pub waited: WaitTimes,
+    /// Those that statements of many callers share.
+    pub lanes: LaneStats,
 }
 
 /// How many connections were closed, by [reason](CloseReason).
@@ -99,6 +102,7 @@ impl Stats {
             opened: shared.about.opened.load(Ordering::Relaxed),
             closed,
             waited: shared.waited.read(),
+            lanes: shared.lanes.stats(),
         }
     }
 }

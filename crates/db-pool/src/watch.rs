@@ -33,6 +33,13 @@ impl Watched {
         *self.checkout() = Some(Checkout { since, place, was_told: false });
     }
 
+    /// Notes that it is kept for long on purpose.
+    pub(crate) fn is_no_leak(&self) {
+        if let Some(checkout) = &mut *self.checkout() {
+            checkout.was_told = true;
+        }
+    }
+
     pub(crate) fn end(&self) {
         *self.checkout() = None;
     }

@@ -164,6 +164,7 @@ impl<'a> Reader<'a> {
         let poolers =
             [("none", Pooler::None), ("session", Pooler::Session), ("transaction", Pooler::Transaction)];
         pool.pooler = self.word("DB_POOLER", base.pooler, &poolers);
+        pool.lanes.max = self.number("DB_LANES", base.lanes.max, 0, 64, Source::Default);
         pool
     }
 

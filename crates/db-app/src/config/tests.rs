@@ -77,6 +77,7 @@ fn every_setting_of_the_pool_has_a_variable() {
         ("DB_STATEMENT_CACHE", "0"),
         ("DB_RESET", "discard"),
         ("DB_POOLER", "transaction"),
+        ("DB_LANES", "2"),
     ]);
     let mut expect = Settings::default();
     expect.check_after = Duration::ZERO;
@@ -91,6 +92,7 @@ fn every_setting_of_the_pool_has_a_variable() {
     expect.statement_cache = 0;
     expect.reset = Reset::Discard;
     expect.pooler = Pooler::Transaction;
+    expect.lanes.max = 2;
     assert_eq!(config.pool, expect);
     assert_eq!(shown(&config, "DB_POOLER"), (Some("transaction"), Source::Environment));
     assert_eq!(shown(&load(&[]), "DB_SEARCH_PATH"), (None, Source::Default));

@@ -165,6 +165,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     var("DB_RESET", "what is undone when a connection comes back", "none, light or discard"),
     var("DB_POOLER", "what stands before the server", "none, session or transaction"),
+    var(
+        "DB_LANES",
+        "the most connections that short statements of many callers share",
+        "a whole number from 0 (none: each statement has a connection of its own) to 64",
+    ),
     var("DB_HTTP_ADDR", "where `db serve` listens", "address:port, such as 127.0.0.1:8080"),
     Variable {
         is_secret: true,

@@ -8,6 +8,7 @@ use db_core::{Acquire, Cause, Error, Log, Observer, Params, Phase, Result, RowSt
 use db_pool::{Conn, Pool, Settings, Stats, StillInUse, Target};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use tokio_postgres::Row;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::write_pool::WritePool;
@@ -151,6 +152,24 @@ impl Acquire for Server {
 
     async fn stream(conn: Conn, sql: &str, params: Params<'_>) -> Result<RowStream<'static>> {
         conn.into_stream(sql, params).await
+    }
+
+    async fn fetch_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>> {
+        self.pool().await?.fetch_autocommit(deadline, sql, params).await
+    }
+
+    async fn execute_autocommit(
+        &self,
+        deadline: Option<Instant>,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<u64> {
+        self.pool().await?.execute_autocommit(deadline, sql, params).await
     }
 
     async fn keep_session(conn: &Conn) -> Result<()> {

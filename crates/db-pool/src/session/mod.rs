@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::stream::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, RowStream, Statement};
@@ -22,6 +23,7 @@ use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, RowStream, Statemen
 use self::lookups::Lookups;
 use self::pooled::Pooled;
 use crate::connect::Canceller;
+use crate::lanes::Operation;
 use crate::running::{Patience, Timer};
 use crate::session_settings::SessionSettings;
 use crate::statements::{Found, Prepared, Statements, effects_of};
@@ -33,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) wire: Arc<Wire>,
     canceller: Canceller,
+    /// To the task that drives the connection, for statements that share it with others.
+    lane: UnboundedSender<Operation>,
     /// The task that drives the connection. Left alone it ends with the client, once the server has answered what it owes.
     driver: AbortHandle,
     statements: Statements,
@@ -63,13 +67,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) wire: Arc<Wire>,
     pub(crate) canceller: Canceller,
     pub(crate) driver: AbortHandle,
+    pub(crate) lane: UnboundedSender<Operation>,
     /// The name of the application, where the settings could not travel in the startup message.
     pub(crate) needs_set: Option<&'a str>,
 }
 
 impl Session {
     pub(crate) fn new(parts: Parts<'_>, settings: &Settings) -> Self {
-        let Parts { client, wire, canceller, driver, needs_set } = parts;
+        let Parts { client, wire, canceller, driver, lane, needs_set } = parts;
         let session_settings = SessionSettings::new(settings);
         let pooled = (settings.pooler == Pooler::Transaction).then(|| Pooled {
             begin: session_settings.begin(),
@@ -84,6 +89,7 @@ impl Session {
             wire,
             canceller,
             driver,
+            lane,
             statements: Statements::new(capacity),
             pooled,
             set: needs_set.map(|name| session_settings.set(name)).unwrap_or_default(),
@@ -161,6 +167,16 @@ impl Session {
         self.alone(sql, params, drain).await
     }
 
+    /// Sends a statement that shares the connection with others. Without a driver it is dropped, unsent.
+    pub(crate) fn send_on_lane(&self, operation: Operation) {
+        self.lane.send(operation).ok();
+    }
+
+    /// Forgets a statement, which is prepared anew when it is needed again.
+    pub(crate) fn forget(&self, sql: &str) {
+        self.statements.evict(sql);
+    }
+
     /// Starts a statement, and says whether its transaction must be ended after its rows.
     pub(crate) async fn stream(self: &Arc<Self>, sql: &str, params: Params<'_>) -> Result<(RowStream, bool)> {
         let Some(pooled) = &self.pooled else {
@@ -232,7 +248,7 @@ impl Session {
         self.send_simple(sql, phase).await
     }
 
-    pub(super) async fn send_simple(&self, sql: &str, phase: Phase) -> Result<()> {
+    pub(crate) async fn send_simple(&self, sql: &str, phase: Phase) -> Result<()> {
         self.wire.note(effects_of(sql));
         let done = self.client.batch_execute(sql).await;
         done.map_err(|error| Error::from_driver(&error, phase).without_parameters())
@@ -322,7 +338,7 @@ impl Session {
     }
 
     /// The statement, prepared by whoever needs it first.
-    pub(super) async fn prepared(self: &Arc<Self>, sql: &str) -> Result<(Prepared, Effects)> {
+    pub(crate) async fn prepared(self: &Arc<Self>, sql: &str) -> Result<(Prepared, Effects)> {
         match self.find(sql) {
             Found::Ready(prepared, effects) => Ok((prepared, effects)),
             Found::Preparing(preparing) => {

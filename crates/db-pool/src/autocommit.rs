@@ -1,0 +1,274 @@
+//! Single statements of a pool, each a transaction of its own: on a lane where that is safe and pays, and on a connection of its own
+//! otherwise. What a lane is, is not known here.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use db_core::{
+    Acquire, Action, Cause, Error, Executor, Kind, Outcome, Params, Phase, Result, RowStream, Signal,
+    SqlState,
+};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Row;
+
+use crate::lanes::{Demotion, Done, Given, History, Lane, Load, Passed, Pick};
+use crate::telling::Telling;
+use crate::{Conn, Pool};
+
+/// A view of a pool whose verbs run single statements, with a deadline or always on connections of their own.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use db_core::prelude::*;
+/// # use tokio::time::Instant;
+/// # async fn example(pool: &db_pool::Pool) -> db_core::Result<()> {
+/// let deadline = Instant::now() + Duration::from_millis(300);
+/// let paid: i64 = pool.autocommit().until(deadline).one("SELECT count(*) FROM orders", &[]).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+/// As that of [`Conn`]; but a statement that is given up on a lane is not cancelled on the server, where others are in flight
+/// beside it: it runs to its end, or until the time-out of the lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Autocommit<'p> {
+    pool: &'p Pool,
+    deadline: Option<Instant>,
+    is_exclusive: bool,
+    /// Whether whoever asks has other servers, and tries this one again himself.
+    is_routed: bool,
+}
+
+impl Pool {
+    /// The verbs of the pool itself, to give them a [deadline](Autocommit::until), or to keep them off [lanes](crate#lanes).
+    #[must_use]
+    pub fn autocommit(&self) -> Autocommit<'_> {
+        Autocommit { pool: self, deadline: None, is_exclusive: false, is_routed: false }
+    }
+
+    pub(crate) fn autocommit_for_routing(&self, deadline: Option<std::time::Instant>) -> Autocommit<'_> {
+        Autocommit { deadline: deadline.map(Into::into), is_routed: true, ..self.autocommit() }
+    }
+}
+
+/// What is done with a statement.
+trait Verb: Send {
+    type Output: Send;
+    const KEEPS_ROWS: bool;
+
+    fn alone(conn: &Conn, sql: &str, params: Params<'_>)
+    -> impl Future<Output = Result<Self::Output>> + Send;
+
+    fn of(given: Given) -> Self::Output;
+
+    fn rows(output: &Self::Output) -> Option<u64>;
+
+    fn bytes(output: &Self::Output) -> usize;
+}
+
+struct Fetch;
+
+impl Verb for Fetch {
+    type Output = Vec<Row>;
+    const KEEPS_ROWS: bool = true;
+
+    fn alone(conn: &Conn, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        conn.fetch_here(sql, params)
+    }
+
+    fn of(given: Given) -> Vec<Row> {
+        given.rows
+    }
+
+    fn rows(output: &Vec<Row>) -> Option<u64> {
+        u64::try_from(output.len()).ok()
+    }
+
+    fn bytes(output: &Vec<Row>) -> usize {
+        output.iter().map(Row::raw_size_bytes).sum()
+    }
+}
+
+struct Execute;
+
+impl Verb for Execute {
+    type Output = u64;
+    const KEEPS_ROWS: bool = false;
+
+    fn alone(conn: &Conn, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
+        conn.execute_here(sql, params)
+    }
+
+    fn of(given: Given) -> u64 {
+        given.affected
+    }
+
+    fn rows(_: &u64) -> Option<u64> {
+        None
+    }
+
+    fn bytes(_: &u64) -> usize {
+        0
+    }
+}
+
+impl Autocommit<'_> {
+    /// Sets when a statement must have ended, waiting for a connection included.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Runs each statement on a connection of its own.
+    #[must_use]
+    pub fn exclusive(self) -> Self {
+        Self { is_exclusive: true, ..self }
+    }
+
+    /// The verb without a box, for those who have one of their own.
+    pub(crate) async fn fetch_here(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.run::<Fetch>(sql, params).await
+    }
+
+    pub(crate) async fn execute_here(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.run::<Execute>(sql, params).await
+    }
+
+    async fn run<V: Verb>(&self, sql: &str, params: Params<'_>) -> Result<V::Output> {
+        let shared = &self.pool.shared;
+        let history = if self.is_exclusive { None } else { shared.lanes.history(sql) };
+        let Some(history) = history else { return self.alone::<V>(sql, params).await };
+        // Read before it is asked whether it may share.
+        let (round, mut opening) = (history.round(), None);
+        let now = Instant::now();
+        if history.may_share() && self.deadline.is_none_or(|deadline| deadline > now) {
+            match shared.lanes.pick(shared, now) {
+                Pick::Lane(load) => {
+                    if let Some(result) = self.on_lane::<V>(load, (&history, round), sql, params).await {
+                        return result;
+                    }
+                }
+                Pick::Open(right) => opening = Some(right),
+                Pick::None => {}
+            }
+        }
+        // Kept apart, since those on lanes need not carry it.
+        Box::pin(async {
+            let conn = self.acquire().await?;
+            let started = Instant::now();
+            let output = V::alone(&conn, sql, params).await?;
+            shared.lanes.learned.ran_alone(&history, started.elapsed(), V::bytes(&output));
+            if let Some((opening, held)) = opening.and_then(|opening| Some((opening, conn.into_held()?))) {
+                shared.lanes.open(opening, held);
+            }
+            Ok(output)
+        })
+        .await
+    }
+
+    async fn alone<V: Verb>(&self, sql: &str, params: Params<'_>) -> Result<V::Output> {
+        let conn = self.acquire().await?;
+        V::alone(&conn, sql, params).await
+    }
+
+    /// A connection that keeps to the deadline.
+    async fn acquire(&self) -> Result<Conn> {
+        if self.is_routed {
+            // Whoever routes bounds the whole.
+            return Acquire::acquire(self.pool, self.deadline.map(Instant::into_std)).await;
+        }
+        let Some(deadline) = self.deadline else { return self.pool.acquire().await };
+        let mut conn = self.pool.acquire_until(deadline).await?;
+        conn.set_deadline(Some(deadline));
+        Ok(conn)
+    }
+
+    /// What the statement gave on a lane; none if it had no effect there and is to be run elsewhere.
+    async fn on_lane<V: Verb>(
+        &self,
+        load: Load,
+        (history, round): (&History, u32),
+        sql: &str,
+        params: Params<'_>,
+    ) -> Option<Result<V::Output>> {
+        let lane = Arc::clone(load.lane());
+        let telling = Telling::begin(&self.pool.shared, &lane.endpoint, sql);
+        let running = pin!(load.run(sql, params, V::KEEPS_ROWS));
+        let ended = match self.deadline {
+            None => running.await,
+            Some(deadline) => match timeout_at(deadline, running).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    let signal = Signal::new(Cause::Lost, Phase::Execute);
+                    let error = Error::new(signal, "no answer by the deadline");
+                    telling.end(Err(&error));
+                    return Some(Err(error));
+                }
+            },
+        };
+        let result = match ended {
+            Ok(done) => self.settle(done, &lane, (history, round), sql),
+            Err(Passed::Unsent) => None,
+            Err(Passed::Lost) => {
+                let signal = Signal::new(Cause::Lost, Phase::Execute);
+                Some(Err(Error::new(signal, "the connection was closed before the answer came")))
+            }
+        };
+        let Some(result) = result else {
+            telling.forget();
+            return None;
+        };
+        let result = result.map(V::of);
+        telling.end(result.as_ref().map(V::rows));
+        Some(result)
+    }
+
+    /// Learns from what a statement gave on a lane; none if it is to be run elsewhere.
+    fn settle(
+        &self,
+        done: Done,
+        lane: &Lane,
+        (history, round): (&History, u32),
+        sql: &str,
+    ) -> Option<Result<Given>> {
+        let lanes = &self.pool.shared.lanes;
+        let error = match done.result {
+            Ok(given) => {
+                lanes.ran_on_lane(history, round, done.took, given.bytes);
+                return Some(Ok(given));
+            }
+            Err(error) => Error::from_driver(&error, Phase::Execute),
+        };
+        // Neither has had an effect.
+        if error.advice().read == Action::Reprepare {
+            lane.session.forget(sql);
+        } else if error.sqlstate() == Some(SqlState::QUERY_CANCELED) && lane.has_stopped(done.whole) {
+            lanes.demote(history, round, Demotion::TimedOut);
+        } else if error.outcome() != Outcome::NotExecuted || error.kind() != Kind::Connection {
+            return Some(Err(error));
+        }
+        lanes.reruns.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+#[async_trait]
+impl Executor for Autocommit<'_> {
+    async fn fetch(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        self.fetch_here(sql, params).await
+    }
+
+    async fn fetch_stream<'a>(&'a self, sql: &str, params: Params<'_>) -> Result<RowStream<'a>> {
+        self.acquire().await?.into_stream(sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        self.execute_here(sql, params).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<()> {
+        self.acquire().await?.batch_here(sql).await
+    }
+}

@@ -1,0 +1,160 @@
+//! The statements in flight on one connection, in the order in which they were sent, which is that of their answers. Belongs to
+//! the task that drives the connection, so that answers are taken in whether or not those who asked still look.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_postgres::{Error, Row, Statement};
+
+use super::encoded::Encoded;
+use super::lane::{Lane, Load};
+use super::slot::Question;
+use crate::session::Session;
+
+/// What a statement on a lane gave.
+pub(crate) struct Done {
+    /// What it gave, or the driver's error.
+    pub(crate) result: Result<Given, Error>,
+    /// How long it kept those behind it from being answered.
+    pub(crate) took: Duration,
+    /// How long it was waited for.
+    pub(crate) whole: Duration,
+}
+
+/// What a statement gave.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) affected: u64,
+    pub(crate) bytes: usize,
+}
+
+/// A statement for a lane.
+pub(crate) struct Operation {
+    run: Pin<Box<dyn Future<Output = Result<Given, Error>> + Send>>,
+    question: Question<Done>,
+    /// Counts it as long as it is there.
+    load: Load,
+    sent: Instant,
+}
+
+impl Operation {
+    /// `keeps_rows` says whether the rows are wanted.
+    pub(crate) fn new(
+        load: Load,
+        statement: Statement,
+        params: Encoded,
+        keeps_rows: bool,
+        question: Question<Done>,
+    ) -> Self {
+        let session = Arc::clone(load.session());
+        let run = Box::pin(run(session, statement, params, keeps_rows));
+        Self { run, question, load, sent: Instant::now() }
+    }
+}
+
+async fn run(
+    session: Arc<Session>,
+    statement: Statement,
+    params: Encoded,
+    keeps_rows: bool,
+) -> Result<Given, Error> {
+    let rows = session.client.query_raw(&statement, params.iter()).await?;
+    let mut rows = std::pin::pin!(rows);
+    let mut given = Given::default();
+    while let Some(row) = rows.try_next().await? {
+        given.bytes += row.raw_size_bytes();
+        if keeps_rows {
+            given.rows.push(row);
+        }
+    }
+    given.affected = rows.rows_affected().unwrap_or(0);
+    Ok(given)
+}
+
+/// The belt.
+pub(crate) struct Belt {
+    inbox: mpsc::UnboundedReceiver<Operation>,
+    in_flight: VecDeque<Operation>,
+    /// When an answer was last taken in.
+    last: Option<Instant>,
+    has_waited: bool,
+}
+
+/// Answers that came together.
+struct Batch {
+    lane: Arc<Lane>,
+    now: Instant,
+    /// How long the first of them was waited for.
+    took: Duration,
+    count: u32,
+}
+
+impl Belt {
+    pub(crate) fn new(inbox: mpsc::UnboundedReceiver<Operation>) -> Self {
+        Self { inbox, in_flight: VecDeque::new(), last: None, has_waited: false }
+    }
+
+    /// Takes in what is to be sent, and says whether to wait for more before it is written: those who are about to run may have
+    /// something too, and one write carries all of it.
+    pub(crate) fn load(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut now = None;
+        // When it has nothing, it wakes this task as something comes.
+        while let Poll::Ready(Some(mut operation)) = self.inbox.poll_recv(cx) {
+            operation.sent = *now.get_or_insert_with(Instant::now);
+            if self.in_flight.is_empty() {
+                operation.load.lane().moved(operation.sent);
+            }
+            operation.question.sent();
+            match operation.run.as_mut().poll(cx) {
+                // It could not be sent.
+                Poll::Ready(result) => {
+                    operation.question.answer(Done { result, took: Duration::ZERO, whole: Duration::ZERO })
+                }
+                Poll::Pending => self.in_flight.push_back(operation),
+            }
+        }
+        self.has_waited = now.is_some() && !self.has_waited;
+        self.has_waited
+    }
+
+    /// Hands out the answers that have come.
+    pub(crate) fn unload(&mut self, cx: &mut Context<'_>) {
+        let mut batch: Option<Batch> = None;
+        while let Some(front) = self.in_flight.front_mut() {
+            let Poll::Ready(result) = front.run.as_mut().poll(cx) else { break };
+            let Some(front) = self.in_flight.pop_front() else { break };
+            let batch = batch.get_or_insert_with(|| Batch::begin(&front, self.last));
+            // All that came together are charged to the first one: it was waited for.
+            let took = if batch.count == 0 { batch.took } else { Duration::ZERO };
+            batch.count += 1;
+            let whole = batch.now - front.sent;
+            front.question.answer(Done { result, took, whole });
+        }
+        if let Some(Batch { lane, now, took, count }) = batch {
+            self.last = Some(now);
+            lane.answered(now, took, count);
+        }
+    }
+}
+
+impl Batch {
+    fn begin(front: &Operation, last: Option<Instant>) -> Self {
+        let (now, lane) = (Instant::now(), Arc::clone(front.load.lane()));
+        let took = match last {
+            // The server had it before it was done with the one before.
+            Some(last) if last > front.sent => now - last,
+            _ => {
+                let whole = now - front.sent;
+                whole - lane.way(whole)
+            }
+        };
+        Self { lane, now, took, count: 0 }
+    }
+}
