@@ -14,6 +14,7 @@ mod facade;
 mod health;
 mod http;
 mod init_sql;
+mod lanes;
 mod local;
 mod migrate;
 mod own_server;

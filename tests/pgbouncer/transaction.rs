@@ -323,3 +323,13 @@ async fn callers_of_one_connection_take_turns() {
     assert_eq!(all.iter().filter(|is_ok| **is_ok).count(), 50);
     assert_eq!(conn.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("count"), 50);
 }
+
+/// What a lane has in flight would be in several sessions of the server: there are none.
+#[tokio::test]
+async fn there_are_no_lanes() {
+    let (_database, _bouncer, pool) = pooled(|settings| settings.max = 4).await;
+    for _ in 0..30 {
+        assert_eq!(pool.one::<i32>("SELECT $1::int", &[&7]).await.expect("a row"), 7);
+    }
+    assert_eq!(pool.stats().lanes, db_pool::LaneStats::default());
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{CredentialProvider, Query, Result, SecretString};
-use db_pool::{Pool, Target};
+use db_pool::{LaneSettings, Pool, Target};
 
 use crate::support::{client, database, eventually, settings};
 
@@ -46,6 +46,8 @@ async fn a_rotation_under_load_fails_nobody() {
     let provider: Arc<dyn CredentialProvider> = Arc::<Vault>::clone(&vault);
     let mut settings = settings();
     (settings.max, settings.min, settings.max_uses) = (4, 4, 5);
+    // Each statement is to use up its connection.
+    settings.lanes = LaneSettings::off();
     settings.acquire_timeout = Duration::from_secs(10);
     let pool = Pool::open(Target::from(config).with_credentials(provider), settings).await.expect("a pool");
 

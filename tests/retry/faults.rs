@@ -9,7 +9,7 @@ use db_pool::TxOptions;
 use db_testkit::{Direction, End, Fault, Injected, Proxy, TestDatabase};
 use tokio::time::{Instant, interval};
 
-use super::ledger::{Belief, Case, Effort, Load, Order, Report, alone, open};
+use super::ledger::{Belief, Case, Effort, Form, Load, Order, Report, alone, open};
 use crate::support::{client, database, settings};
 
 /// A database, a way to it that can be broken, and the load.
@@ -207,6 +207,32 @@ async fn a_storm_of_terminations() {
         fired += killer.query_one(one, &[]).await.expect("a victim").get::<_, i64>(0).unsigned_abs();
     }
     load.finish(fired).await.must_hold();
+}
+
+/// D9: transfers as single statements, on lanes, while sessions are ended one after the other, those of lanes among them: nothing
+/// is lost or doubled, and nobody gets another one's answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_on_lanes() {
+    let _alone = alone().await;
+    let database = database().await;
+    let case = Case { form: Form::Statement, ..Case::new("terminate storm on lanes") };
+    let load = Load::start(case, database.url(), database.url()).await;
+    let killer = client(database.url()).await;
+    let (began, effort) = (Instant::now(), Effort::of(1));
+    let (mut fired, mut pace) = (0, interval(Duration::from_millis(100)));
+    let lasts = Duration::from_secs(10);
+    while effort.wants_more(u64::from(began.elapsed() > lasts)) {
+        pace.tick().await;
+        // Those that were used last, which lanes are.
+        let one = "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'WITH given%'
+                   ORDER BY state_change DESC LIMIT 1) one";
+        fired += killer.query_one(one, &[]).await.expect("a victim").get::<_, i64>(0).unsigned_abs();
+    }
+    let lanes = load.database().stats().lanes;
+    let report = load.finish(fired).await;
+    report.must_hold();
+    assert!(lanes.statements > report.acknowledged / 4, "on lanes: {lanes:?} of {report:?}");
 }
 
 /// D9, E5: transactions that conflict are run again, until they win or their attempts are used up.

@@ -14,11 +14,12 @@ use crate::test::{Interruption, Kind, backend};
 use crate::{cargo, image};
 
 /// The faults by the names of this command, with their tests.
-const FAULTS: [(&str, &str); 14] = [
+const FAULTS: [(&str, &str); 15] = [
     ("lost-commit", "retry::faults::a_lost_commit"),
     ("lost-acknowledgement", "retry::faults::a_lost_acknowledgement"),
     ("every-byte", "retry::faults::a_reset_at_every_byte"),
     ("terminate", "retry::faults::a_storm_of_terminations"),
+    ("lanes", "retry::faults::a_storm_on_lanes"),
     ("serialization", "retry::faults::serialization_conflicts"),
     ("deadlock", "retry::faults::deadlocks"),
     ("kill", "retry::local::a_killed_session"),

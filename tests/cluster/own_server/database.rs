@@ -27,7 +27,7 @@ async fn reads_go_to_replicas_and_see_what_their_token_says() {
     let db = open(&servers, &[servers.node(1).url(), servers.node(2).url()]).await;
     let names: Vec<String> = {
         let mut names = Vec::new();
-        for _ in 0..50 {
+        for _ in 0..80 {
             names.push(db.reads().one(NAME, &[]).await.expect("a read"));
         }
         names
@@ -41,6 +41,15 @@ async fn reads_go_to_replicas_and_see_what_their_token_says() {
     assert_eq!(db.primary().one::<String>(NAME, &[]).await.expect("a write"), "node-0");
     let primary = db.reads().preference(Preference::Primary).within(IDLE);
     assert_eq!(primary.one::<String>(NAME, &[]).await.expect("a read"), "node-0");
+
+    // Each replica has lanes of its own, and whoever wants none of them has none.
+    let on_lanes = || db.pools().iter().skip(1).map(|pool| pool.lanes.statements).collect::<Vec<_>>();
+    assert!(on_lanes().len() == 2 && on_lanes().iter().all(|statements| *statements > 0), "{:?}", on_lanes());
+    let before = on_lanes();
+    for _ in 0..20 {
+        db.reads().exclusive().one::<String>(NAME, &[]).await.expect("a read");
+    }
+    assert_eq!(on_lanes(), before);
 
     servers.lag(1, IDLE * 6).await.expect("late");
     servers.lag(2, IDLE * 6).await.expect("late");

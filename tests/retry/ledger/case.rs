@@ -24,6 +24,7 @@ pub(crate) struct Case {
     pub(crate) isolation: Isolation,
     pub(crate) order: Order,
     pub(crate) belief: Belief,
+    pub(crate) form: Form,
     /// Settings of the database beside those of all cases.
     pub(crate) settings: Vec<(&'static str, String)>,
 }
@@ -34,6 +35,15 @@ pub(crate) enum Order {
     ByAccount,
     /// The giving one first, so that two transfers may wait for each other.
     AsTheyCome,
+}
+
+/// How a transfer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A transaction of three statements.
+    Transaction,
+    /// One statement that does all of it, which may run on a lane. Nobody resolves one that is in doubt, but its key does.
+    Statement,
 }
 
 /// What a worker makes of an outcome that is unknown.
@@ -57,6 +67,7 @@ impl Case {
             isolation: Isolation::ReadCommitted,
             order: Order::ByAccount,
             belief: Belief::TheResolver,
+            form: Form::Transaction,
             settings: Vec::new(),
         }
     }

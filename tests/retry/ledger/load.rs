@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::subscriber::DefaultGuard;
 
-use super::case::{Case, INITIAL, open, set_up};
+use super::case::{Case, Form, INITIAL, open, set_up};
 use super::events::Events;
 use super::judge::{Books, Ending, Entry, Transfer, judge};
 use super::report::Report;
@@ -187,6 +187,9 @@ impl Load {
                     Ok(Resolution::RolledBack) => (Ending::RolledBack, None),
                     other => (Ending::Unknown, Some(format!("{} as {name}: {other:?}", transfer.id))),
                 },
+                None if ending == Ending::Unknown && self.shared.case.form == Form::Statement => {
+                    (self.by_key(transfer.id).await, None)
+                }
                 None if ending == Ending::Unknown => {
                     (ending, Some(format!("{} without a name: {}", transfer.id, line.error)))
                 }
@@ -196,6 +199,13 @@ impl Load {
         });
         let (log, doubts): (Vec<_>, Vec<_>) = asking.buffer_unordered(10).unzip().await;
         (log, doubts.into_iter().flatten().collect())
+    }
+
+    /// What became of a single statement, whose key is nobody else's. Its session has ended by now.
+    async fn by_key(&self, id: i64) -> Ending {
+        let there = "SELECT EXISTS (SELECT FROM ledger WHERE id = $1)";
+        let row = client(&self.server).await.query_one(there, &[&id]).await.expect("the ledger");
+        if row.get(0) { Ending::Committed } else { Ending::RolledBack }
     }
 
     /// What the database holds, read on a connection that no fault touches.
