@@ -33,7 +33,7 @@ async fn the_compose_file_makes_extensions_and_a_role_with_least_privilege() {
 
     let owner = client(&format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")).await;
     owner
-        .batch("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY, paid bool)")
+        .batch_execute("CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY, paid bool)")
         .await
         .expect("a table");
     let extensions: i64 =
@@ -41,9 +41,11 @@ async fn the_compose_file_makes_extensions_and_a_role_with_least_privilege() {
     assert_eq!(extensions, 5, "the four and plpgsql");
 
     let shop = client(&format!("postgres://shop:it%27s%20$ecret@127.0.0.1:{port}/postgres")).await;
-    shop.batch("INSERT INTO orders (paid) VALUES (true); UPDATE orders SET paid = false; DELETE FROM orders")
-        .await
-        .expect("rows are the role's to change");
+    shop.batch_execute(
+        "INSERT INTO orders (paid) VALUES (true); UPDATE orders SET paid = false; DELETE FROM orders",
+    )
+    .await
+    .expect("rows are the role's to change");
     for forbidden in [
         "CREATE TABLE t (n int)",
         "DROP TABLE orders",
@@ -51,7 +53,7 @@ async fn the_compose_file_makes_extensions_and_a_role_with_least_privilege() {
         "CREATE ROLE r",
         "CREATE DATABASE d",
     ] {
-        let error = shop.batch(forbidden).await.expect_err(forbidden);
+        let error = Executor::batch_execute(&shop, forbidden).await.expect_err(forbidden);
         assert_eq!(error.sqlstate(), Some(db_core::SqlState::INSUFFICIENT_PRIVILEGE), "{forbidden}: {error}");
     }
     container.rm().await.expect("removed");

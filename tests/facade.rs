@@ -25,7 +25,7 @@ async fn open(database: &TestDatabase, settings: &[(&str, &str)]) -> Database {
 async fn passes_on_what_the_pool_can_do() {
     let database = database().await;
     let db = open(&database, &[("DB_HEALTH_INTERVAL_MS", "20")]).await;
-    db.batch("CREATE TABLE t (id int)").await.expect("a table");
+    db.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
     assert_eq!(insert_columns(&db, "t", &[Column::new("id", &[1, 2, 3])]).await.expect("stored"), 3);
 
     let mut listener = db.listen(&["jobs"]).await.expect("a listener");

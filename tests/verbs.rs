@@ -34,11 +34,11 @@ async fn check_all(on: &dyn Executor) {
     on.none(NONE, &[]).await.expect("none");
     assert_eq!(message(on.none(ONE, &[]).await), "expected no row, got 1");
 
-    on.batch("CREATE TEMP TABLE t (n int); INSERT INTO t VALUES (1), (2)").await.expect("batch");
+    on.batch_execute("CREATE TEMP TABLE t (n int); INSERT INTO t VALUES (1), (2)").await.expect("batch");
     // A pool may run the next statement on another connection, where the table is not.
-    on.batch("CREATE TABLE IF NOT EXISTS u (n int)").await.expect("batch");
+    on.batch_execute("CREATE TABLE IF NOT EXISTS u (n int)").await.expect("batch");
     assert_eq!(on.execute("INSERT INTO u VALUES ($1), ($2)", &[&1, &2]).await.expect("insert"), 2);
-    on.batch("DROP TABLE u").await.expect("drop");
+    on.batch_execute("DROP TABLE u").await.expect("drop");
 
     let streamed: Vec<i32> =
         on.stream::<i32>(THREE, &[]).await.expect("stream").try_collect().await.expect("rows");
@@ -56,9 +56,9 @@ async fn are_the_same_on_everything() {
     check_all(&pool).await;
 
     let mut conn = pool.acquire().await.expect("a connection");
-    conn.batch("DISCARD TEMP").await.expect("a clean session");
+    conn.batch_execute("DISCARD TEMP").await.expect("a clean session");
     check_all(&conn).await;
-    conn.batch("DISCARD TEMP").await.expect("a clean session");
+    conn.batch_execute("DISCARD TEMP").await.expect("a clean session");
     conn.tx(async |tx| {
         check_all(&*tx).await;
         Ok(())
@@ -95,7 +95,9 @@ async fn send_values_apart_from_the_text() {
 async fn keep_values_out_of_errors() {
     let database = database().await;
     let pool = pool(&database, |_| {}).await;
-    pool.batch("CREATE TABLE t (mail text UNIQUE); INSERT INTO t VALUES ('hunter2')").await.expect("set up");
+    pool.batch_execute("CREATE TABLE t (mail text UNIQUE); INSERT INTO t VALUES ('hunter2')")
+        .await
+        .expect("set up");
     let errors = [
         pool.one::<i32>("SELECT $1::text::int", &[&"hunter2"]).await.expect_err("no number"),
         pool.execute("INSERT INTO t VALUES ($1)", &[&"hunter2"]).await.expect_err("a duplicate"),
@@ -105,8 +107,10 @@ async fn keep_values_out_of_errors() {
         pool.one::<i32>("SELECT $1::text::regclass::oid::int", &[&"hunter2"]).await.expect_err("no table"),
         pool.one::<i64>("SELECT pg_database_size($1::text)", &[&"hunter2"]).await.expect_err("no database"),
         pool.one::<String>("SELECT pg_read_file($1)", &[&"hunter2"]).await.expect_err("no file"),
-        pool.batch("DO $$ BEGIN RAISE EXCEPTION 'not for hunter2'; END $$").await.expect_err("raised"),
-        pool.batch("CREATE ROLE r PASSWORD 'hunter2").await.expect_err("unterminated"),
+        pool.batch_execute("DO $$ BEGIN RAISE EXCEPTION 'not for hunter2'; END $$")
+            .await
+            .expect_err("raised"),
+        pool.batch_execute("CREATE ROLE r PASSWORD 'hunter2").await.expect_err("unterminated"),
         pool.one::<i32>("SELECT 1\0 AS hunter2", &[]).await.expect_err("a zero byte"),
     ];
     for error in errors {

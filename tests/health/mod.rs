@@ -26,5 +26,5 @@ async fn look(probe: &impl Probe, figure: &str) -> (Option<&'static str>, serde_
 
 /// Runs something without rows.
 async fn run(executor: &dyn Executor, sql: &str) {
-    executor.batch(sql).await.expect(sql);
+    executor.batch_execute(sql).await.expect(sql);
 }

@@ -56,7 +56,7 @@ async fn when_the_one_that_runs_is_killed_another_takes_over() {
     let files = Files::and_program();
     let scene = Scene::before(Order::Up, &files).await;
     let holder = settled_client(scene.database()).await;
-    holder.batch("SELECT pg_advisory_lock(23)").await.expect("held");
+    holder.batch_execute("SELECT pg_advisory_lock(23)").await.expect("held");
     let mut first = scene.start(Order::Up);
     scene.blocked("SELECT 'two'").await;
     let wait = async {
@@ -68,7 +68,7 @@ async fn when_the_one_that_runs_is_killed_another_takes_over() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         first.kill().await.expect("killed");
-        holder.batch("SELECT pg_advisory_unlock(23)").await.expect("open");
+        holder.batch_execute("SELECT pg_advisory_unlock(23)").await.expect("open");
     };
     let runs = (0..9).map(|_| files.run(&["migrate", "up"], scene.url()));
     let (outputs, ()) = tokio::join!(futures_util::future::join_all(runs), wait);

@@ -29,7 +29,7 @@ async fn found(sql: &[&str], mode: DataCheck) -> DataReport {
     let client = db.client().await;
     for sql in sql {
         // CREATE INDEX CONCURRENTLY over duplicates is meant to fail.
-        let done = client.batch(sql).await;
+        let done = client.batch_execute(sql).await;
         assert!(done.is_ok() || sql.contains("CONCURRENTLY"), "{sql}: {done:?}");
     }
     look(&client, mode).await
@@ -79,7 +79,7 @@ async fn rows_that_no_constraint_vouches_for_are_counted() {
     let db = Database::new().await;
     let client = db.client().await;
     for sql in [TABLES, drop, add] {
-        client.batch(sql).await.expect(sql);
+        client.batch_execute(sql).await.expect(sql);
     }
     let report = look(&client, DataCheck::Suspicious).await;
     let child = r#""Odd ""one"""."Child's""#;
@@ -99,10 +99,10 @@ async fn rows_that_no_constraint_vouches_for_are_counted() {
     }
 
     // The advice mends what the rows allow.
-    client.batch(&format!("TRUNCATE {child}")).await.expect("truncate");
+    client.batch_execute(&format!("TRUNCATE {child}")).await.expect("truncate");
     for finding in look(&client, DataCheck::Suspicious).await.findings {
         assert_eq!(finding.rows, None);
-        client.batch(&finding.help).await.expect(&finding.help);
+        client.batch_execute(&finding.help).await.expect(&finding.help);
     }
     assert!(look(&client, DataCheck::Suspicious).await.clean);
 }
@@ -143,13 +143,13 @@ async fn sequences_behind_their_column_are_found() {
     let check = async |sql: &str, expect: &[&str]| {
         let db = Database::new().await;
         let client = db.client().await;
-        client.batch(sql).await.expect(sql);
+        client.batch_execute(sql).await.expect(sql);
         let report = look(&client, DataCheck::Suspicious).await;
         let problems: Vec<_> =
             report.findings.iter().map(|finding| format!("{} {}", finding.object, finding.problem)).collect();
         assert_eq!(problems, expect, "{sql}");
         for finding in report.findings {
-            client.batch(&finding.help).await.expect(&finding.help);
+            client.batch_execute(&finding.help).await.expect(&finding.help);
         }
         assert!(look(&client, DataCheck::Suspicious).await.clean, "{sql}");
     };
@@ -277,7 +277,7 @@ async fn what_could_not_be_checked_is_told() {
                DROP ROLE IF EXISTS migrate_test_reader; CREATE ROLE migrate_test_reader;
                GRANT SELECT ON t, t_id_seq, slow, policed TO migrate_test_reader;
                SET ROLE migrate_test_reader; SET statement_timeout = 200";
-    client.batch(sql).await.expect(sql);
+    client.batch_execute(sql).await.expect(sql);
     let report = look(&client, DataCheck::Suspicious).await;
     let expect = [
         "unvalidated constraint public.policed.policed_n",
@@ -291,7 +291,7 @@ async fn what_could_not_be_checked_is_told() {
     assert!(!report.clean);
     assert!(report.checked.iter().any(|look| look.object == "public.t_id_seq"));
     client
-        .batch("RESET ROLE; DROP OWNED BY migrate_test_reader; DROP ROLE migrate_test_reader")
+        .batch_execute("RESET ROLE; DROP OWNED BY migrate_test_reader; DROP ROLE migrate_test_reader")
         .await
         .expect("role");
 }
@@ -324,10 +324,13 @@ async fn a_check_that_is_dropped_leaves_no_transaction() {
     let sql = "CREATE TABLE t (n int); INSERT INTO t VALUES (1);
                CREATE FUNCTION slowly(int) RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(1) IS NOT NULL';
                ALTER TABLE t ADD CHECK (slowly(n)) NOT VALID";
-    client.batch(sql).await.expect(sql);
+    client.batch_execute(sql).await.expect(sql);
     let migrator = migrator(&[]);
     cut_off(&watcher, migrator.check_data(&client, DataCheck::Suspicious)).await;
-    client.batch("INSERT INTO t SELECT WHERE false").await.expect("no transaction, or it would be read only");
+    client
+        .batch_execute("INSERT INTO t SELECT WHERE false")
+        .await
+        .expect("no transaction, or it would be read only");
 }
 
 /// D3: the schema of this repository with its seeds is sound.

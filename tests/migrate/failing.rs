@@ -140,12 +140,18 @@ async fn a_file_may_not_end_the_transaction() {
 async fn the_session_is_the_same_for_every_file_and_afterwards() {
     let db = Database::new().await;
     let client = db.client().await;
-    client.batch("SET search_path = public, pg_temp; SET statement_timeout = '5s'").await.expect("session");
+    client
+        .batch_execute("SET search_path = public, pg_temp; SET statement_timeout = '5s'")
+        .await
+        .expect("session");
     let settings =
         "SELECT current_setting(name) FROM unnest(ARRAY['search_path', 'statement_timeout', 'lock_timeout',
                     'role', 'check_function_bodies', 'session_authorization']) AS name";
     let before = texts(&client, settings).await;
-    client.batch("DROP ROLE IF EXISTS migrate_test_weak; CREATE ROLE migrate_test_weak").await.expect("role");
+    client
+        .batch_execute("DROP ROLE IF EXISTS migrate_test_weak; CREATE ROLE migrate_test_weak")
+        .await
+        .expect("role");
     let careless =
         "SELECT set_config('search_path', '', false); SET check_function_bodies = off; SET lock_timeout = 0;
                     SET LOCAL statement_timeout = '1h'; SET ROLE migrate_test_weak;";
@@ -164,7 +170,7 @@ async fn the_session_is_the_same_for_every_file_and_afterwards() {
     assert_eq!(limits, ("0".to_owned(), "2s".to_owned()));
     migrator.reset(&client).await.expect("reset");
     assert_eq!(texts(&client, settings).await, before);
-    client.batch("DROP ROLE migrate_test_weak").await.expect("role");
+    client.batch_execute("DROP ROLE migrate_test_weak").await.expect("role");
 }
 
 /// What a run prepares for itself is no script's to keep.
@@ -172,7 +178,7 @@ async fn the_session_is_the_same_for_every_file_and_afterwards() {
 async fn prepared_statements_are_thrown_away_and_none_stays_behind() {
     let db = Database::new().await;
     let client = db.client().await;
-    client.batch("PREPARE own AS SELECT 1").await.expect("a statement of the session");
+    client.batch_execute("PREPARE own AS SELECT 1").await.expect("a statement of the session");
     let migrator = migrator(&[
         ("001_a", "CREATE TABLE a ()", ""),
         ("002_b", "CREATE TABLE b ()", ""),
@@ -198,9 +204,9 @@ async fn a_busy_table_is_not_waited_for_long() {
     let migrator = migrator(&[("001_a", "CREATE TABLE a ()", ""), ("002_b", "ALTER TABLE a ADD b int", "")])
         .settings(Settings { lock_timeout, busy_wait: Duration::from_millis(500), ..Settings::default() });
     migrator.up(&client, Steps::Count(1)).await.expect("first");
-    other.batch("BEGIN; SELECT * FROM a").await.expect("reader");
+    other.batch_execute("BEGIN; SELECT * FROM a").await.expect("reader");
     let error = migrator.up(&client, Steps::All).await.expect_err("busy");
     assert!(full_text(&error).contains("002_b.sql:1 failed: a table that it needs is in use"), "{error}");
-    other.batch("ROLLBACK").await.expect("reader ends");
+    other.batch_execute("ROLLBACK").await.expect("reader ends");
     migrator.up(&client, Steps::All).await.expect("goes on");
 }

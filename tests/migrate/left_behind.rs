@@ -20,7 +20,7 @@ async fn limits_do_not_stay_in_the_session() {
     for settings in [Settings::default(), lease()] {
         let db = Database::new().await;
         let client = db.client().await;
-        client.batch("SET work_mem = '8MB'").await.expect("set");
+        client.batch_execute("SET work_mem = '8MB'").await.expect("set");
         let before = session(&client).await;
         let up = "SET search_path = nowhere; CREATE TABLE public.t ()";
         migrator(&[("001_t", up, "")]).settings(settings).up(&client, Steps::All).await.expect("up");
@@ -47,7 +47,10 @@ async fn a_failure_without_the_lock_does_not_touch_the_row() {
     let slow = migrator(&[file]).settings(lease());
     let stolen = async {
         asleep(&other).await;
-        other.batch("DELETE FROM schema_migrations_lease; CREATE TABLE t ()").await.expect("taken over");
+        other
+            .batch_execute("DELETE FROM schema_migrations_lease; CREATE TABLE t ()")
+            .await
+            .expect("taken over");
         let by_other = migrator(&[("001_t", "SELECT 1", "")]);
         by_other.up(&other, Steps::All).await.expect("applied by somebody else");
     };
@@ -67,7 +70,7 @@ async fn a_session_that_cannot_be_restored_does_not_unapply_the_file() {
     let client = db.client().await;
     let set = "CREATE TEXT SEARCH CONFIGURATION public.ours (COPY = pg_catalog.english);
                SET default_text_search_config = 'public.ours'";
-    client.batch(set).await.expect("set");
+    client.batch_execute(set).await.expect("set");
     let up = "-- no-transaction\nCREATE TABLE t ();\nDROP TEXT SEARCH CONFIGURATION public.ours;";
     let migrator = migrator(&[("001_t", up, "")]);
     let error = migrator.up(&client, Steps::All).await.expect_err("not restored");
@@ -82,7 +85,7 @@ async fn a_file_without_a_transaction_may_set_a_role() {
     let client = db.client().await;
     let role = format!("{}_owner", db.name);
     let grant = format!("CREATE ROLE \"{role}\"; CREATE SCHEMA app AUTHORIZATION \"{role}\"");
-    client.batch(&grant).await.expect("role");
+    client.batch_execute(&grant).await.expect("role");
     let up = format!(
         "-- no-transaction
          SET ROLE \"{role}\";
@@ -92,7 +95,10 @@ async fn a_file_without_a_transaction_may_set_a_role() {
     let migrated = migrator(&[("001_t", &up, "")]).up(&client, Steps::All).await;
     let owner: Result<String, _> =
         client.one("SELECT tableowner::text FROM pg_tables WHERE tablename = 't'", &[]).await;
-    client.batch(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await.expect("role gone");
+    client
+        .batch_execute(&format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\""))
+        .await
+        .expect("role gone");
     migrated.expect("up");
     assert_eq!(owner.expect("table"), role);
 }
@@ -104,8 +110,8 @@ async fn a_detachment_that_was_cancelled_is_finished() {
     let (client, other, reader) = (db.client().await, db.client().await, db.client().await);
     let tables = "CREATE TABLE t (id int) PARTITION BY RANGE (id);
                   CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (10)";
-    other.batch(tables).await.expect("tables");
-    reader.batch("BEGIN; SELECT FROM t").await.expect("reads");
+    other.batch_execute(tables).await.expect("tables");
+    reader.batch_execute("BEGIN; SELECT FROM t").await.expect("reads");
     let up = "-- no-transaction\nALTER TABLE t DETACH PARTITION t_1 CONCURRENTLY;";
     let migrator = migrator(&[("001_t", up, "")]);
     let cancel = async {
@@ -114,11 +120,11 @@ async fn a_detachment_that_was_cancelled_is_finished() {
         }
         let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
                    WHERE query LIKE 'ALTER TABLE t DETACH%' AND datname = current_database()";
-        other.batch(sql).await.expect("cancelled");
+        other.batch_execute(sql).await.expect("cancelled");
     };
     let (failed, ()) = tokio::join!(migrator.up(&client, Steps::All), cancel);
     failed.expect_err("cancelled");
-    reader.batch("ROLLBACK").await.expect("done");
+    reader.batch_execute("ROLLBACK").await.expect("done");
     migrator.up(&client, Steps::All).await.expect("finished");
     let partitions: i64 = other.one("SELECT count(*) FROM pg_inherits", &[]).await.expect("partitions");
     assert_eq!(partitions, 0);

@@ -60,7 +60,7 @@ async fn a_busy_table_is_tried_again_until_it_is_free() {
     let (db, migrator, heard) = busy("ALTER TABLE t ADD COLUMN note text", settings).await;
     let (blocker, client, reader) = (db.client().await, db.client().await, db.client().await);
     let pid: i32 = blocker.one("SELECT pg_backend_pid()", &[]).await.expect("pid");
-    blocker.batch("BEGIN; SELECT count(*) FROM t WHERE id = 42").await.expect("a long transaction");
+    blocker.batch_execute("BEGIN; SELECT count(*) FROM t WHERE id = 42").await.expect("a long transaction");
 
     let is_over = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn({
@@ -78,7 +78,7 @@ async fn a_busy_table_is_tried_again_until_it_is_free() {
     let run = tokio::spawn(async move { migrator.up(&client, Steps::All).await.map(|run| run.done.len()) });
     eventually("it gave way three times", async || heard.retries() >= 3).await;
     assert!(!run.is_finished());
-    blocker.batch("COMMIT").await.expect("the end");
+    blocker.batch_execute("COMMIT").await.expect("the end");
     assert_eq!(run.await.expect("task").expect("it succeeds"), 1);
     is_over.store(true, Ordering::SeqCst);
     let (longest, reads) = reading.await.expect("reader");
@@ -102,7 +102,7 @@ async fn the_end_of_its_patience_names_who_was_in_the_way() {
     let (db, migrator, heard) = busy("ALTER TABLE t ADD COLUMN note text", settings).await;
     let (blocker, client) = (db.client().await, db.client().await);
     let pid: i32 = blocker.one("SELECT pg_backend_pid()", &[]).await.expect("pid");
-    blocker.batch("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE").await.expect("a long transaction");
+    blocker.batch_execute("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE").await.expect("a long transaction");
     let error = migrator.up(&client, Steps::All).await.expect_err("busy");
     let expect =
         format!("002_change.sql:1 failed: a table that it needs is in use by server process {pid} of ");
@@ -110,7 +110,7 @@ async fn the_end_of_its_patience_names_who_was_in_the_way() {
     assert!(error.to_string().contains("\"migrate-test\", idle in transaction"), "{error}");
     assert!(heard.has_been_blocked());
     assert_eq!(states(&migrator, &client).await, [State::Completed, State::Failed]);
-    blocker.batch("COMMIT").await.expect("the end");
+    blocker.batch_execute("COMMIT").await.expect("the end");
     migrator.up(&client, Steps::All).await.expect("free");
 }
 
@@ -126,7 +126,7 @@ async fn a_file_has_its_own_lock_timeout() {
         };
         let (db, migrator, _) = busy(&up, settings).await;
         let (blocker, client) = (db.client().await, db.client().await);
-        blocker.batch("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE").await.expect("a long transaction");
+        blocker.batch_execute("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE").await.expect("a long transaction");
         let began = Instant::now();
         migrator.up(&client, Steps::All).await.expect_err("busy");
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
@@ -146,7 +146,9 @@ async fn an_index_waits_for_an_old_snapshot_without_a_dead_lock() {
     let settings = Settings { lock_timeout: Duration::from_millis(100), ..Settings::default() };
     let (db, migrator, heard) = busy(CONCURRENTLY, settings).await;
     let (old, client, other) = (db.client().await, db.client().await, db.client().await);
-    old.batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t").await.expect("a snapshot");
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t")
+        .await
+        .expect("a snapshot");
     // Others wait for the migration lock meanwhile, which must hold no snapshot.
     let waiting = migrator.clone();
     let runs = [client, db.client().await].map(|client| {
@@ -154,9 +156,9 @@ async fn an_index_waits_for_an_old_snapshot_without_a_dead_lock() {
         tokio::spawn(async move { migrator.up(&client, Steps::All).await.map(|run| run.done.len()) })
     });
     eventually("the index waits", async || heard.has_been_blocked()).await;
-    other.batch("INSERT INTO t VALUES (0)").await.expect("writes go on");
+    other.batch_execute("INSERT INTO t VALUES (0)").await.expect("writes go on");
     assert!(runs.iter().all(|run| !run.is_finished()));
-    old.batch("COMMIT").await.expect("the end");
+    old.batch_execute("COMMIT").await.expect("the end");
     let mut done = Vec::new();
     for run in runs {
         done.push(run.await.expect("task").expect("ends well"));
@@ -173,8 +175,8 @@ async fn an_index_that_somebody_left_invalid_is_built_anew() {
     let (db, migrator, _) = busy(CONCURRENTLY, Settings::default()).await;
     let (client, other) = (db.client().await, db.client().await);
     // A second equal value makes the unique build fail after the index is in the catalogue.
-    other.batch("INSERT INTO t VALUES (1)").await.expect("a duplicate");
-    other.batch("CREATE UNIQUE INDEX CONCURRENTLY t_id_idx ON t (id)").await.expect_err("duplicates");
+    other.batch_execute("INSERT INTO t VALUES (1)").await.expect("a duplicate");
+    other.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY t_id_idx ON t (id)").await.expect_err("duplicates");
     assert_eq!(is_valid(&other, "t_id_idx").await, Some(false));
     migrator.up(&client, Steps::All).await.expect("repaired");
     assert_eq!(is_valid(&other, "t_id_idx").await, Some(true));
@@ -188,7 +190,7 @@ async fn an_index_that_somebody_left_invalid_is_built_anew() {
 async fn an_index_that_is_in_use_is_not_touched() {
     let (db, migrator, _) = busy(CONCURRENTLY, Settings::default()).await;
     let (client, other) = (db.client().await, db.client().await);
-    other.batch("CREATE INDEX t_id_idx ON t (id DESC)").await.expect("somebody's index");
+    other.batch_execute("CREATE INDEX t_id_idx ON t (id DESC)").await.expect("somebody's index");
     let error = migrator.up(&client, Steps::All).await.expect_err("exists");
     assert!(full_text(&error).contains("relation \"t_id_idx\" already exists"), "{}", full_text(&error));
     assert_eq!(is_valid(&other, "t_id_idx").await, Some(true));
@@ -199,14 +201,14 @@ async fn an_index_that_cannot_be_built_leaves_nothing_invalid() {
     let unique = "-- no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY t_id_idx ON t (id);";
     let (db, migrator, _) = busy(unique, Settings::default()).await;
     let (client, other) = (db.client().await, db.client().await);
-    other.batch("INSERT INTO t VALUES (1)").await.expect("a duplicate");
+    other.batch_execute("INSERT INTO t VALUES (1)").await.expect("a duplicate");
     let error = migrator.up(&client, Steps::All).await.expect_err("duplicates");
     assert!(
         full_text(&error).starts_with("002_change.sql:2 failed: could not create unique index"),
         "{error}"
     );
     assert_eq!(is_valid(&other, "t_id_idx").await, None);
-    other.batch("DELETE FROM t WHERE id = 1").await.expect("mended");
+    other.batch_execute("DELETE FROM t WHERE id = 1").await.expect("mended");
     migrator.up(&client, Steps::All).await.expect("goes on");
     assert_eq!(is_valid(&other, "t_id_idx").await, Some(true));
 }

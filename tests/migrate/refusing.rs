@@ -17,9 +17,9 @@ async fn refused(migrator: &Migrator, client: &Client) -> String {
 async fn a_role_that_may_not_create_the_history_is_told_what_it_needs() {
     let mut db = Database::new().await;
     let (role, admin) = (format!("{}_weak", db.name), db.client().await);
-    admin.batch(&format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'")).await.expect("role");
+    admin.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'weak'")).await.expect("role");
     // Before PostgreSQL 15 everybody could create tables in it.
-    admin.batch("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.expect("revoke");
+    admin.batch_execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.expect("revoke");
     let administrator = db.config.clone();
     db.config.user(&role).password("weak");
     let client = db.client().await;
@@ -29,17 +29,17 @@ async fn a_role_that_may_not_create_the_history_is_told_what_it_needs() {
     assert!(text.starts_with(expect), "{text}");
     drop(client);
     db.config = administrator;
-    admin.batch(&format!("DROP ROLE {role}")).await.expect("gone");
+    admin.batch_execute(&format!("DROP ROLE {role}")).await.expect("gone");
 }
 
 #[tokio::test]
 async fn a_server_that_is_read_only_is_not_written() {
     let db = Database::new().await;
     let client = db.client().await;
-    client.batch("SET default_transaction_read_only = on").await.expect("set");
+    client.batch_execute("SET default_transaction_read_only = on").await.expect("set");
     let text = refused(&migrator(&[A]), &client).await;
     assert!(text.starts_with("this server is set to read only (default_transaction_read_only)"), "{text}");
-    client.batch("SET default_transaction_read_only = off").await.expect("set");
+    client.batch_execute("SET default_transaction_read_only = off").await.expect("set");
     assert!(!table_exists(&client, "schema_migrations").await && !table_exists(&client, "a").await);
 }
 
@@ -138,7 +138,7 @@ async fn a_changed_file_is_repaired_when_only_comments_changed() {
 async fn a_baseline_takes_what_is_there_as_applied() {
     let db = Database::new().await;
     let client = db.client().await;
-    client.batch("CREATE TABLE a (); CREATE TABLE b ()").await.expect("by hand");
+    client.batch_execute("CREATE TABLE a (); CREATE TABLE b ()").await.expect("by hand");
     let all = migrator(&[A, B, C]);
     let error = all.baseline(&client, &"7".parse().expect("version")).await.expect_err("unknown");
     assert_eq!(error.to_string(), "there is no migration 7, neither as a file nor applied");
@@ -207,7 +207,7 @@ async fn a_lease_keeps_runners_apart() {
     let client = db.client().await;
     let vanished = "INSERT INTO schema_migrations_lease (token, pid, application, by_role, expires_at)
                     VALUES ('gone', 1, 'gone', 'gone', clock_timestamp() + interval '1 second')";
-    client.batch(vanished).await.expect("a lease that nobody renews");
+    client.batch_execute(vanished).await.expect("a lease that nobody renews");
     let more = migrator(&[slow, B, C]).settings(settings.clone());
     let began = Instant::now();
     assert_eq!(more.up(&client, Steps::All).await.expect("takes over").done.len(), 1);
@@ -222,7 +222,7 @@ async fn a_lease_keeps_runners_apart() {
     assert!(matches!(error, Err(Error::LeaseLost)), "{error:?}");
     assert!(!table_exists(&client, "d").await);
 
-    client.batch("DELETE FROM schema_migrations_lease").await.expect("free");
+    client.batch_execute("DELETE FROM schema_migrations_lease").await.expect("free");
     let alone = ("004_d", "-- no-transaction\nCREATE TABLE d ()", "");
     let text = refused(&migrator(&[slow, B, C, alone]).settings(settings), &client).await;
     assert!(

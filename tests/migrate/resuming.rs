@@ -116,7 +116,7 @@ async fn a_statement_in_doubt_is_looked_up() {
         let prefix = begun.expect("begun").up().loose_checksum().clone();
         let sql = "UPDATE schema_migrations SET status = 'running', attempted = 2, prefix = $1";
         client.execute(sql, &[&prefix.as_str()]).await.expect("history");
-        client.batch(by_hand).await.expect(by_hand);
+        client.batch_execute(by_hand).await.expect(by_hand);
         whole.up(&client, Steps::All).await.expect("goes on");
         let log = whole.history(&client).await.expect("history");
         let resumed = log.iter().find(|entry| entry.action == LogAction::Resumed).expect("resumed");
@@ -143,10 +143,10 @@ async fn a_half_applied_file_may_be_set_right_by_hand() {
         broken.up(&client, Steps::All).await.expect_err("division by zero");
         let version = vec!["1".parse().expect("version")];
         let (repairs, expect, state) = if is_finished {
-            client.batch("INSERT INTO t VALUES (2)").await.expect("finished");
+            client.batch_execute("INSERT INTO t VALUES (2)").await.expect("finished");
             (Repairs { applied: version, ..Repairs::default() }, RepairKind::MarkedApplied, State::Completed)
         } else {
-            client.batch("DROP TABLE t").await.expect("undone");
+            client.batch_execute("DROP TABLE t").await.expect("undone");
             let repairs = Repairs { rolled_back: version, ..Repairs::default() };
             (repairs, RepairKind::MarkedRolledBack, State::RolledBack)
         };

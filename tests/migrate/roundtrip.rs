@@ -55,9 +55,9 @@ async fn temporary_tables_and_cursors_end_with_their_file() {
     let db = Database::new().await;
     migrator(&files).up(&db.client().await, Steps::All).await.expect("up");
     let client = db.client().await;
-    client.batch("CREATE TEMP TABLE mine ()").await.expect("table");
+    client.batch_execute("CREATE TEMP TABLE mine ()").await.expect("table");
     migrator(&files).down(&client, 2).await.expect("down");
-    client.batch("SELECT FROM mine").await.expect("what the session had, it keeps");
+    client.batch_execute("SELECT FROM mine").await.expect("what the session had, it keeps");
 }
 
 /// A14: what a down file leaves, breaks or cannot undo is told by object.

@@ -43,7 +43,7 @@ async fn the_real_seeds_are_put_in_once() {
     let expect = ["admin ", "caregiver north", "caregiver south", "coordinator north", "coordinator south"];
     assert_eq!(texts(&client, kinds).await, expect);
 
-    client.batch("UPDATE users SET zone = 'mine'").await.expect("somebody edits");
+    client.batch_execute("UPDATE users SET zone = 'mine'").await.expect("somebody edits");
     let again = real().seed(&client, &load("development")).await.expect("seeds again");
     assert_eq!(tables(&again), Vec::<String>::new());
     assert_eq!(
@@ -88,7 +88,7 @@ async fn a_seed_that_is_not_idempotent_is_refused() {
     let told = Arc::new(Told::default());
     let migrator = migrator(&[T]).progress(told.clone());
     migrator.up(&client, Steps::All).await.expect("up");
-    client.batch("INSERT INTO u VALUES (7), (8); ANALYZE u").await.expect("rows");
+    client.batch_execute("INSERT INTO u VALUES (7), (8); ANALYZE u").await.expect("rows");
     let advice = "use ON CONFLICT DO NOTHING or WHERE NOT EXISTS";
     let check = async |sql: &str, expect: &str| {
         let seeds = seeds(&[("1_a.sql", sql)], "test");
@@ -142,7 +142,7 @@ async fn the_second_run_leaves_nothing() {
     let client = db.client().await;
     let migrator = migrator(&[T]);
     migrator.up(&client, Steps::All).await.expect("up");
-    client.batch("SET work_mem = '5MB'").await.expect("setting");
+    client.batch_execute("SET work_mem = '5MB'").await.expect("setting");
     let sql = "SET work_mem = '9MB'; SET ROLE pg_read_all_data; RESET ROLE; CREATE TEMP TABLE IF NOT EXISTS names (n int);
                INSERT INTO names VALUES (1); INSERT INTO t VALUES (1, 0) ON CONFLICT DO NOTHING; UPDATE t SET n = n + 1;
                SET ROLE pg_monitor";
@@ -223,7 +223,7 @@ async fn without_counters_nothing_is_promised() {
     let client = db.client().await;
     let migrator = migrator(&[T]);
     migrator.up(&client, Steps::All).await.expect("up");
-    client.batch("SET track_counts = off").await.expect("setting");
+    client.batch_execute("SET track_counts = off").await.expect("setting");
     let seeds = seeds(&[("1_a.sql", "INSERT INTO u VALUES (1)")], "test");
     let error = migrator.seed(&client, &seeds).await.expect_err("cannot tell");
     assert!(error.to_string().starts_with("the server's track_counts is off"), "{error}");

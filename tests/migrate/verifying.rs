@@ -7,7 +7,7 @@ async fn drift(change: &str) -> Vec<String> {
     let db = Database::new().await;
     let client = db.client().await;
     real().up(&client, Steps::All).await.expect("up");
-    client.batch(change).await.expect(change);
+    client.batch_execute(change).await.expect(change);
     let verification = db.verify(&real()).await;
     assert!(!verification.clean || verification.drift().count() == 0);
     shown(verification.drift())
@@ -75,7 +75,7 @@ async fn drift_from(up: &str, change: &str) -> Vec<String> {
     let client = db.client().await;
     let migrator = migrator(&[("001_all", up, "")]);
     migrator.up(&client, Steps::All).await.expect(up);
-    client.batch(change).await.expect(change);
+    client.batch_execute(change).await.expect(change);
     shown(db.verify(&migrator).await.drift())
 }
 
@@ -151,8 +151,8 @@ async fn an_invalid_index_is_drift() {
     let client = db.client().await;
     let migrator = migrator(&[("001_a", up, "")]);
     migrator.up(&client, Steps::All).await.expect("up");
-    client.batch("DROP INDEX a_n_idx; INSERT INTO a VALUES (1), (1)").await.expect("duplicates");
-    client.batch("CREATE UNIQUE INDEX CONCURRENTLY a_n_idx ON a (n)").await.expect_err("not unique");
+    client.batch_execute("DROP INDEX a_n_idx; INSERT INTO a VALUES (1), (1)").await.expect("duplicates");
+    client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY a_n_idx ON a (n)").await.expect_err("not unique");
     let index = "CREATE UNIQUE INDEX a_n_idx ON public.a USING btree (n)";
     assert_eq!(
         shown(db.verify(&migrator).await.drift()),
@@ -239,7 +239,7 @@ async fn the_runners_own_tables_are_left_out() {
     let migrator = migrator(&[("001_a", "CREATE TABLE a ()", "")]).settings(settings);
     migrator.up(&client, Steps::All).await.expect("up");
     client
-        .batch("CREATE TABLE IF NOT EXISTS log_of_migrations_lease (holder text PRIMARY KEY)")
+        .batch_execute("CREATE TABLE IF NOT EXISTS log_of_migrations_lease (holder text PRIMARY KEY)")
         .await
         .expect("lease");
     let verification = db.verify(&migrator).await;
@@ -294,13 +294,13 @@ async fn all_kinds_of_objects_are_compared() {
     }
     assert!(!has("sequence", "app.t_id_seq"));
 
-    client.batch("CREATE TABLE app.parted_1 PARTITION OF app.parted FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')")
+    client.batch_execute("CREATE TABLE app.parted_1 PARTITION OF app.parted FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')")
         .await.expect("a partition made by a job");
     assert!(db.verify(&migrator).await.clean);
     let changes =
         "ALTER TYPE app.mood ADD VALUE 'so so' AFTER 'good'; ALTER TABLE app.t DISABLE ROW LEVEL SECURITY;
                    ALTER SEQUENCE app.counter INCREMENT 6; DROP POLICY mine ON app.t";
-    client.batch(changes).await.expect("changes");
+    client.batch_execute(changes).await.expect("changes");
     let verification = db.verify(&migrator).await;
     let names: Vec<_> = verification.drift().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["app.mood", "app.t", "app.counter", "app.t.mine"]);
@@ -310,7 +310,7 @@ async fn all_kinds_of_objects_are_compared() {
 async fn the_replay_uses_the_search_path_of_the_database() {
     let db = Database::new().await;
     let alter = format!("ALTER DATABASE {} SET search_path = app, public", db.name);
-    db.client().await.batch(&alter).await.expect("search_path");
+    db.client().await.batch_execute(&alter).await.expect("search_path");
     let migrator = migrator(&[
         ("001_app", "CREATE SCHEMA app", "DROP SCHEMA app"),
         ("002_t", "CREATE TABLE t (id int)", "DROP TABLE t"),
@@ -343,11 +343,11 @@ async fn without_the_privilege_it_says_which_one() {
     let db = Database::new().await;
     let client = db.client().await;
     real().up(&client, Steps::All).await.expect("up");
-    client.batch("DROP ROLE IF EXISTS migrate_test_plain; CREATE ROLE migrate_test_plain; GRANT pg_read_all_data TO migrate_test_plain; SET ROLE migrate_test_plain")
+    client.batch_execute("DROP ROLE IF EXISTS migrate_test_plain; CREATE ROLE migrate_test_plain; GRANT pg_read_all_data TO migrate_test_plain; SET ROLE migrate_test_plain")
         .await.expect("role");
     let error = real().verify(&client, &db.connector()).await.expect_err("may not");
     assert!(error.to_string().ends_with("grant it with: ALTER ROLE migrate_test_plain CREATEDB"), "{error}");
-    client.batch("RESET ROLE; DROP ROLE migrate_test_plain").await.expect("role");
+    client.batch_execute("RESET ROLE; DROP ROLE migrate_test_plain").await.expect("role");
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn the_scratch_database_never_stays() {
                 AND split_part(datname, '_', 4) = pg_backend_pid()::text";
 
     // A replay that fails: what it needs was made by hand.
-    client.batch("CREATE TABLE by_hand ()").await.expect("by hand");
+    client.batch_execute("CREATE TABLE by_hand ()").await.expect("by hand");
     let needy = migrator(&[("001_a", "ALTER TABLE by_hand ADD a int; SELECT pg_sleep(0.3)", "")]);
     needy.up(&client, Steps::All).await.expect("up");
     let error = needy.verify(&client, &db.connector()).await.expect_err("cannot be replayed");
@@ -389,11 +389,11 @@ async fn the_scratch_database_never_stays() {
     let name = |seconds: u64| format!("db_migrate_scratch_1_{seconds}_{:08x}", std::process::id());
     let (old, young) = (name(1_000_000_000), name(9_000_000_000));
     let create = |name: &str| format!("CREATE DATABASE {name} TEMPLATE template0");
-    client.batch(&create(&old)).await.expect("old");
-    client.batch(&create(&young)).await.expect("young");
+    client.batch_execute(&create(&old)).await.expect("old");
+    client.batch_execute(&create(&young)).await.expect("young");
     assert!(db.verify(&slow).await.files.len() == 1);
     let left = "SELECT datname::text FROM pg_database WHERE datname LIKE 'db\\_migrate\\_scratch\\_1\\_%'";
     let left = texts(&client, left).await;
     assert!(!left.contains(&old) && left.contains(&young), "{left:?}");
-    client.batch(&format!("DROP DATABASE {young}")).await.expect("cleaned up");
+    client.batch_execute(&format!("DROP DATABASE {young}")).await.expect("cleaned up");
 }

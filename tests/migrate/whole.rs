@@ -121,7 +121,7 @@ async fn steps_are_counted_and_told() {
 async fn status_and_plan_write_nothing() {
     let db = Database::new().await;
     let client = db.client().await;
-    client.batch("SET default_transaction_read_only = on").await.expect("read only");
+    client.batch_execute("SET default_transaction_read_only = on").await.expect("read only");
     assert_eq!(states(&real(), &client).await, [State::Pending]);
     assert_eq!(real().plan(&client, &Goal::Up(Steps::All)).await.expect("plan").steps.len(), 1);
     assert!(real().history(&client).await.expect("history").is_empty());
@@ -158,7 +158,10 @@ async fn the_history_may_be_elsewhere_and_a_foreign_one_is_told() {
     let rows: i64 = client.one("SELECT count(*) FROM ops.history", &[]).await.expect("rows");
     assert_eq!(rows, 1);
 
-    client.batch("CREATE TABLE schema_migrations (version bigint, dirty boolean)").await.expect("foreign");
+    client
+        .batch_execute("CREATE TABLE schema_migrations (version bigint, dirty boolean)")
+        .await
+        .expect("foreign");
     let error = migrator(&files).status(&client).await.expect_err("not ours");
     assert!(matches!(error, Error::History { .. }), "{error:?}");
     assert!(error.to_string().contains("set another name"), "{error}");
@@ -172,7 +175,7 @@ async fn a_role_without_privileges_but_createdb_can_do_everything() {
         "CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'plain'; ALTER DATABASE {} OWNER TO {role}",
         db.name
     );
-    admin.batch(&grants).await.expect("role");
+    admin.batch_execute(&grants).await.expect("role");
     let administrator = db.config.clone();
     db.config.user(&role).password("plain");
     let client = db.client().await;
@@ -182,5 +185,8 @@ async fn a_role_without_privileges_but_createdb_can_do_everything() {
     real().reset(&client).await.expect("reset");
 
     db.config = administrator;
-    admin.batch(&format!("REASSIGN OWNED BY {role} TO current_user; DROP ROLE {role}")).await.expect("gone");
+    admin
+        .batch_execute(&format!("REASSIGN OWNED BY {role} TO current_user; DROP ROLE {role}"))
+        .await
+        .expect("gone");
 }

@@ -71,7 +71,7 @@ async fn no_statement_fails_and_none_is_left() {
             settings.statement_timeout = Duration::from_secs(30);
         })
         .await;
-    pool.batch("CREATE TABLE t (id int8, n int8); INSERT INTO t SELECT generate_series(0, 15), 0")
+    pool.batch_execute("CREATE TABLE t (id int8, n int8); INSERT INTO t SELECT generate_series(0, 15), 0")
         .await
         .expect("a table");
     assert_eq!(bouncer.in_each_session("SELECT 'both are open'").await.len(), SERVERS);

@@ -81,7 +81,7 @@ async fn reads_and_writes_are_routed_and_tokens_hold() {
 
     servers.lag(1, Duration::from_secs(60)).await.expect("late");
     let primary = cluster.primary().await.expect("the primary");
-    primary.batch("INSERT INTO numbers VALUES (99)").await.expect("a write");
+    primary.batch_execute("INSERT INTO numbers VALUES (99)").await.expect("a write");
     let token = primary.token().await.expect("a token");
     drop(primary);
     assert_eq!(cluster.read().one::<i64>(COUNT, &[]).await.expect("a read"), 20, "late");
@@ -153,8 +153,8 @@ impl Executor for OnTurning {
         self.conn.execute(sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.conn.batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        self.conn.batch_execute(sql).await
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_token_holds_while_the_pooler_turns_to_a_late_server() {
 
     servers.lag(2, Duration::from_secs(60)).await.expect("late");
     let primary = cluster.primary().await.expect("the primary");
-    primary.batch("INSERT INTO numbers VALUES (1)").await.expect("a write");
+    primary.batch_execute("INSERT INTO numbers VALUES (1)").await.expect("a write");
     let token = primary.token().await.expect("a token");
     drop(primary);
     servers.caught_up(1, 0).await.expect("caught up");
@@ -238,17 +238,17 @@ async fn a_connection_to_the_old_primary_is_severed_when_the_endpoint_leads_else
     let builder = Cluster::builder().endpoint_watched_over("primary", all, one).settings(patience());
     let cluster = builder.start().await.expect("a cluster");
     let held = cluster.primary().await.expect("the primary");
-    held.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
+    held.batch_execute("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
     servers.freeze(0).await.expect("frozen");
     servers.promote(1).await.expect("promoted");
     bouncer.turn_to(&servers.node(1).config()).await;
     eventually("the new one is seen", async || cluster.stats()[0].timeline == Some(2)).await;
     servers.thaw(0).await.expect("thawed");
-    let error = held.batch("COMMIT").await.expect_err("severed");
+    let error = held.batch_execute("COMMIT").await.expect_err("severed");
     assert_eq!(error.kind(), Kind::Connection, "{error}");
     drop(held);
     let primary = cluster.primary().await.expect("the primary");
-    primary.batch("INSERT INTO numbers VALUES (2)").await.expect("a write");
+    primary.batch_execute("INSERT INTO numbers VALUES (2)").await.expect("a write");
     drop(primary);
     for (node, expect) in [(0, vec![]), (1, vec![2_i64])] {
         let side = client(servers.node(node).url()).await;

@@ -37,7 +37,7 @@ async fn a_session_is_like_one_without_a_pooler() {
         })
         .await;
     assert_eq!(pool.one::<String>(SETTINGS, &[]).await.expect("settings"), EXPECT);
-    pool.batch("SET lock_timeout = 1").await.expect("changed");
+    pool.batch_execute("SET lock_timeout = 1").await.expect("changed");
     assert_eq!(pool.one::<String>(SETTINGS, &[]).await.expect("settings"), EXPECT);
     for n in 0..5 {
         assert_eq!(pool.one::<i32>("SELECT $1::int4", &[&n]).await.expect("a value"), n);
@@ -72,6 +72,6 @@ async fn refused_startup_options_go_by_set() {
         "{:?}",
         recorder.events()
     );
-    pool.batch("SET lock_timeout = 1").await.expect("changed");
+    pool.batch_execute("SET lock_timeout = 1").await.expect("changed");
     assert_eq!(pool.one::<String>(SETTINGS, &[]).await.expect("settings"), EXPECT);
 }

@@ -29,7 +29,7 @@ async fn pooled(change: impl FnOnce(&mut Settings)) -> (TestDatabase, Bouncer, P
 #[tokio::test]
 async fn all_verbs_work() {
     let (_database, _bouncer, pool) = pooled(|settings| settings.max = 4).await;
-    pool.batch("CREATE TABLE t (id int8 PRIMARY KEY, name text, tags text[], at timestamptz)")
+    pool.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY, name text, tags text[], at timestamptz)")
         .await
         .expect("batch");
     let at: Timestamp = "2026-02-03T04:05:06.789Z".parse().expect("a time");
@@ -67,7 +67,7 @@ async fn all_verbs_work() {
 #[tokio::test]
 async fn transactions_work() {
     let (_database, _bouncer, pool) = pooled(|settings| settings.max = 4).await;
-    pool.batch("CREATE TABLE t (id int8 PRIMARY KEY)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY)").await.expect("a table");
     let insert = "INSERT INTO t VALUES ($1)";
     for id in 0..3_i64 {
         let (first, second): (i32, i32) = pool
@@ -95,7 +95,9 @@ async fn transactions_work() {
 #[tokio::test]
 async fn errors_are_the_servers() {
     let (_database, _bouncer, pool) = pooled(|settings| (settings.max, settings.min) = (1, 1)).await;
-    pool.batch("CREATE TABLE t (id int4 PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int4 PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
+        .await
+        .expect("a table");
     let check = async |sql: &str, parameter: i32, expect: &str| {
         for _ in 0..2 {
             let error = pool.execute(sql, &[&parameter]).await.expect_err(sql);
@@ -213,7 +215,7 @@ async fn what_is_dropped_ends_on_the_server() {
 #[tokio::test]
 async fn a_stream_that_ends_early_takes_nothing_along() {
     let (database, _bouncer, pool) = pooled(|settings| settings.max = 2).await;
-    pool.batch("CREATE TABLE t (id int4)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int4)").await.expect("a table");
     let aside = client(database.url()).await;
     let stored =
         async || aside.query_one("SELECT count(*) FROM t", &[]).await.expect("count").get::<_, i64>(0);
@@ -251,7 +253,7 @@ async fn a_stream_that_ends_early_takes_nothing_along() {
 #[tokio::test]
 async fn copy_works_in_a_transaction_only() {
     let (_database, _bouncer, pool) = pooled(|settings| (settings.max, settings.min) = (1, 1)).await;
-    pool.batch("CREATE TABLE t (id int4, name text)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int4, name text)").await.expect("a table");
     let mut conn = pool.acquire().await.expect("a connection");
     let expect = "behind this pooler COPY works in a transaction only";
     let error = conn.copy_in("COPY t FROM STDIN").await.expect_err("outside");
@@ -291,13 +293,13 @@ async fn copy_works_in_a_transaction_only() {
 #[tokio::test]
 async fn a_batch_takes_its_turn() {
     let (_database, _bouncer, pool) = pooled(|settings| settings.max = 2).await;
-    pool.batch("CREATE TABLE t (id int4)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int4)").await.expect("a table");
     let conn = pool.acquire().await.expect("a connection");
     let all = (0..40).map(|id| {
         let conn = &conn;
         async move {
             match id % 2 {
-                0 => conn.batch(&format!("INSERT INTO t VALUES ({id})")).await.expect("stored"),
+                0 => conn.batch_execute(&format!("INSERT INTO t VALUES ({id})")).await.expect("stored"),
                 _ => {
                     drop(conn.execute(&format!("SELECT {id} / $1::int4"), &[&0]).await.expect_err("by zero"))
                 }
@@ -312,7 +314,7 @@ async fn a_batch_takes_its_turn() {
 #[tokio::test]
 async fn callers_of_one_connection_take_turns() {
     let (_database, _bouncer, pool) = pooled(|settings| settings.max = 2).await;
-    pool.batch("CREATE TABLE t (id int4 PRIMARY KEY)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (id int4 PRIMARY KEY)").await.expect("a table");
     let conn = pool.acquire().await.expect("a connection");
     let all = (0..100).map(|id| {
         let conn = &conn;

@@ -58,7 +58,7 @@ async fn with_types() -> (TestDatabase, Bouncer, Pool) {
         let sql = format!(
             "CREATE TYPE mood{index} AS ENUM ('good', 'bad'); CREATE TABLE t{index} (id int4, mood mood{index})"
         );
-        pool.batch(&sql).await.expect("a type");
+        pool.batch_execute(&sql).await.expect("a type");
     }
     (database, bouncer, pool)
 }
@@ -83,7 +83,9 @@ async fn an_enum_goes_in_and_out() {
 #[tokio::test]
 async fn many_rows_of_an_enum_come_out() {
     let (_database, _bouncer, pool) = with_types().await;
-    pool.batch("INSERT INTO t0 SELECT i, 'bad' FROM generate_series(1, 10000) i").await.expect("rows");
+    pool.batch_execute("INSERT INTO t0 SELECT i, 'bad' FROM generate_series(1, 10000) i")
+        .await
+        .expect("rows");
     for _ in 0..2 {
         let rows: Vec<(i32, Label)> = pool.query("SELECT id, mood FROM t0", &[]).await.expect("query");
         assert_eq!(rows.len(), 10_000);

@@ -58,7 +58,7 @@ async fn never_opens_more_than_the_maximum() {
             tokio::spawn(async move {
                 let conn = pool.acquire().await.expect("a connection");
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                conn.batch("SELECT pg_sleep(0.01)").await.expect("sleep");
+                conn.batch_execute("SELECT pg_sleep(0.01)").await.expect("sleep");
                 now.fetch_sub(1, Ordering::SeqCst);
             })
         })
@@ -217,7 +217,7 @@ async fn tells_those_who_wait_what_is_wrong() {
 async fn sets_the_time_limits_of_its_sessions() {
     let database = database().await;
     let pool = pool(&database, |settings| settings.statement_timeout = Duration::from_millis(50)).await;
-    let error = pool.batch("SELECT pg_sleep(10)").await.expect_err("too long");
+    let error = pool.batch_execute("SELECT pg_sleep(10)").await.expect_err("too long");
     assert_eq!((error.sqlstate(), error.kind()), (Some(SqlState::QUERY_CANCELED), Kind::Performance));
     let idle: String = pool.one("SHOW idle_in_transaction_session_timeout", &[]).await.expect("setting");
     let name: String = pool.one("SHOW application_name", &[]).await.expect("setting");
@@ -234,7 +234,7 @@ async fn does_not_hand_on_what_was_abandoned() {
     })
     .await;
     for _ in 0..5 {
-        let abandoned = pool.batch("SELECT pg_sleep(60)");
+        let abandoned = pool.batch_execute("SELECT pg_sleep(60)");
         assert!(timeout(Duration::from_millis(50), abandoned).await.is_err());
         let started = Instant::now();
         assert_eq!(pool.one::<i32>("SELECT 7", &[]).await.expect("the next user"), 7);
@@ -254,7 +254,7 @@ async fn does_not_hand_on_what_was_abandoned() {
 async fn rolls_back_what_was_begun_by_hand() {
     let database = database().await;
     let pool = pool(&database, |settings| (settings.max, settings.min) = (1, 1)).await;
-    pool.batch("CREATE TABLE t (n int)").await.expect("set up");
+    pool.batch_execute("CREATE TABLE t (n int)").await.expect("set up");
     for begin in ["BEGIN", "/* hidden */ begin", "START TRANSACTION"] {
         let conn = pool.acquire().await.expect("a connection");
         conn.execute(begin, &[]).await.expect("begin");
@@ -266,7 +266,7 @@ async fn rolls_back_what_was_begun_by_hand() {
             "{begin}"
         );
     }
-    pool.batch("BEGIN; INSERT INTO t VALUES (1)").await.expect("a batch");
+    pool.batch_execute("BEGIN; INSERT INTO t VALUES (1)").await.expect("a batch");
     assert_eq!(pool.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("the next user"), 0);
     assert_eq!(pool.stats().total, 1, "the connection stays");
 }

@@ -29,7 +29,7 @@ async fn what_is_dropped_ends_on_the_server() {
     for _ in 0..11 {
         let work = tokio::spawn({
             let pool = pool.clone();
-            async move { pool.batch("SELECT pg_sleep(60)").await }
+            async move { pool.batch_execute("SELECT pg_sleep(60)").await }
         });
         eventually("it runs", runs).await;
         let dropped = Instant::now();
@@ -47,7 +47,7 @@ async fn what_is_dropped_ends_on_the_server() {
 async fn what_takes_too_long_is_the_servers_error() {
     let database = database().await;
     let pool = pool(&database, |settings| settings.statement_timeout = Duration::from_millis(50)).await;
-    let error = pool.batch("SELECT pg_sleep(60)").await.expect_err("too long");
+    let error = pool.batch_execute("SELECT pg_sleep(60)").await.expect_err("too long");
     assert_eq!((error.kind(), error.outcome()), (Kind::Performance, Outcome::RolledBack), "{error}");
 }
 
@@ -65,7 +65,7 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let before = proxy.counts().connections;
     assert_eq!(before, 1);
     proxy.stall();
-    let error = timeout(Duration::from_secs(5), pool.batch("SELECT 1")).await.expect("in time");
+    let error = timeout(Duration::from_secs(5), pool.batch_execute("SELECT 1")).await.expect("in time");
     let error = error.expect_err("no answer");
     assert_eq!(error.to_string(), "no answer within 0.6 s");
     assert_eq!((error.kind(), error.outcome()), (Kind::Connection, Outcome::Unknown));
@@ -95,7 +95,7 @@ async fn a_cancel_never_hits_the_next_user() {
                     let round = u64::from(rounds.load(Ordering::Relaxed));
                     // From at once to about as long as the statement takes.
                     let patience = Duration::from_micros((round * 7_919 + task * 131) % 1_500);
-                    let given_up = pool.batch("SELECT count(*) FROM generate_series(1, 3000)");
+                    let given_up = pool.batch_execute("SELECT count(*) FROM generate_series(1, 3000)");
                     tokio::select! {
                         biased;
                         done = given_up => done.expect("what ends in time ends well"),

@@ -21,7 +21,7 @@ async fn one_connection(reset: Reset) -> (db_testkit::TestDatabase, Pool) {
 
 async fn used(pool: &Pool, sql: &str) -> i32 {
     let conn = pool.acquire().await.expect("a connection");
-    conn.batch(sql).await.expect(sql);
+    conn.batch_execute(sql).await.expect(sql);
     conn.process_id()
 }
 
@@ -140,13 +140,17 @@ async fn a_connection_survives_what_was_given_up() {
     };
     for _ in 0..3 {
         let conn = pool.acquire().await.expect("a connection");
-        give_up("a statement", &mut Box::pin(async { drop(conn.batch("SELECT pg_sleep(60)").await) })).await;
+        give_up(
+            "a statement",
+            &mut Box::pin(async { drop(conn.batch_execute("SELECT pg_sleep(60)").await) }),
+        )
+        .await;
         drop(conn);
         assert_eq!(used(&pool, "SELECT 1").await, pid);
 
         let work = pool.tx(async |tx| {
             tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
-            tx.batch("SELECT pg_sleep(60)").await
+            tx.batch_execute("SELECT pg_sleep(60)").await
         });
         assert!(timeout(Duration::from_millis(100), work).await.is_err());
         assert_eq!(used(&pool, "SELECT 1").await, pid);
@@ -170,7 +174,7 @@ async fn a_copy_that_was_given_up_stores_nothing() {
 
     // The driver cannot feed this one, and the server waits for data for ever.
     let conn = pool.acquire().await.expect("a connection");
-    conn.batch("COPY t FROM STDIN").await.expect_err("no data");
+    conn.batch_execute("COPY t FROM STDIN").await.expect_err("no data");
     drop(conn);
     eventually("it is replaced", async || pool.stats().closed.unclean == 1).await;
     assert_ne!(used(&pool, "SELECT 1").await, pid);

@@ -65,9 +65,9 @@ async fn run(operation: Operation, pool: &Pool) {
         Operation::Acquire => drop(pool.acquire().await),
         Operation::One => drop(pool.one::<i32>("SELECT $1::int", &[&7]).await),
         Operation::Failing => drop(pool.one::<i32>("SELECT 1 / $1::int", &[&0]).await),
-        Operation::Slow => drop(pool.batch("SELECT pg_sleep(0.02)").await),
-        Operation::Batch => drop(pool.batch("SELECT 1; INSERT INTO t VALUES (1); SELECT 2").await),
-        Operation::BeginByHand => drop(pool.batch("BEGIN; INSERT INTO t VALUES (-1)").await),
+        Operation::Slow => drop(pool.batch_execute("SELECT pg_sleep(0.02)").await),
+        Operation::Batch => drop(pool.batch_execute("SELECT 1; INSERT INTO t VALUES (1); SELECT 2").await),
+        Operation::BeginByHand => drop(pool.batch_execute("BEGIN; INSERT INTO t VALUES (-1)").await),
         Operation::Transaction => {
             let insert = async |tx: &mut db_pool::Tx<'_>| {
                 tx.execute("INSERT INTO t VALUES ($1)", &[&1]).await?;
@@ -103,7 +103,7 @@ async fn run(operation: Operation, pool: &Pool) {
             let Ok(mut copy) = conn.copy_out("COPY t TO STDOUT").await else { return };
             while let Ok(Some(_)) = copy.next().await {}
         }
-        Operation::Setting => drop(pool.batch("SET work_mem = '77MB'").await),
+        Operation::Setting => drop(pool.batch_execute("SET work_mem = '77MB'").await),
         Operation::Resize(max) => drop(pool.resize(max)),
         Operation::Rotate => pool.rotate(),
         Operation::Pause => {
@@ -137,7 +137,7 @@ fn whatever_is_dropped_wherever_nothing_is_left() {
             settings.acquire_timeout = Duration::from_secs(5);
         })
         .await;
-        pool.batch("CREATE TABLE t (n int)").await.expect("set up");
+        pool.batch_execute("CREATE TABLE t (n int)").await.expect("set up");
         let aside = client(database.url()).await;
         (database, pool, aside)
     });

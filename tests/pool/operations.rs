@@ -182,7 +182,7 @@ fn a_runtime_of_a_caller_may_end() {
 
     // Ends while a statement is being prepared, which waits for the lock.
     own.block_on(async {
-        pool.batch("CREATE TABLE t (n int)").await.expect("set up");
+        pool.batch_execute("CREATE TABLE t (n int)").await.expect("set up");
         aside.batch_execute("BEGIN; LOCK TABLE t").await.expect("locked");
     });
     let guest = other();
@@ -303,7 +303,7 @@ async fn close_ends_those_who_stay() {
     let pool = pool(&database, |settings| settings.statement_timeout = Duration::ZERO).await;
     let running = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.batch("SELECT pg_sleep(60)").await }
+        async move { pool.batch_execute("SELECT pg_sleep(60)").await }
     });
     eventually("it runs", async || pool.stats().in_use == 1).await;
     let error = pool.close(Duration::from_millis(100)).await.expect_err("somebody stays");
@@ -363,7 +363,7 @@ async fn two_pools_are_told_apart() {
         assert_eq!((stats.pool.as_str(), stats.max, stats.min, stats.total), (name, max, min, min));
     }
     let end = async |conn: &db_pool::Conn| {
-        conn.batch("SELECT pg_terminate_backend(pg_backend_pid())").await.expect_err("it ends");
+        conn.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await.expect_err("it ends");
     };
     let conn = replica.acquire().await.expect("a connection");
     assert_eq!(replica.stats().utilization.round(), 7.0);
@@ -383,9 +383,9 @@ async fn statements_are_told_with_their_time() {
         recorded(&database, |settings| settings.slow_query = Duration::from_millis(100)).await;
     pool.one::<i32>("SELECT 1", &[]).await.expect("a value");
     let started = Instant::now();
-    pool.batch("SELECT pg_sleep(0.2), 'hunter2'").await.expect("slept");
+    pool.batch_execute("SELECT pg_sleep(0.2), 'hunter2'").await.expect("slept");
     assert!(started.elapsed() >= Duration::from_millis(200));
-    pool.batch("SELECT nothing").await.expect_err("no such column");
+    pool.batch_execute("SELECT nothing").await.expect_err("no such column");
     let told: Vec<_> = recorder.events().into_iter().filter(|event| event.starts_with("executed")).collect();
     let expect =
         ["executed SELECT ? ok", "executed slow SELECT pg_sleep(?), ? ok", "executed SELECT nothing failed"];

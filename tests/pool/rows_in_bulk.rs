@@ -12,7 +12,7 @@ use crate::support::{client, database, eventually, pool};
 async fn with_table() -> (TestDatabase, Pool) {
     let database = database().await;
     let pool = pool(&database, |settings| (settings.max, settings.min) = (2, 1)).await;
-    pool.batch("CREATE TABLE t (id int PRIMARY KEY, name text)").await.expect("set up");
+    pool.batch_execute("CREATE TABLE t (id int PRIMARY KEY, name text)").await.expect("set up");
     (database, pool)
 }
 
@@ -47,7 +47,7 @@ async fn copy_stores_all_or_nothing() {
     copy.send("1\tone\nnot a number\ttwo\n").await.expect("sent");
     let error = copy.finish().await.expect_err("not a number");
     assert_eq!(error.outcome(), Outcome::RolledBack, "{error}");
-    conn.batch("SELECT 1").await.expect_err("it serves nobody any more");
+    conn.batch_execute("SELECT 1").await.expect_err("it serves nobody any more");
     drop(conn);
     assert_eq!(pool.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("another connection"), 0);
     let stored = pool
@@ -65,16 +65,16 @@ async fn copy_stores_all_or_nothing() {
 async fn a_copy_that_did_not_begin_costs_its_connection() {
     let (database, pool) = with_table().await;
     let role = format!("role_{}", database.name());
-    pool.batch(&format!("CREATE ROLE {role}")).await.expect("a role");
+    pool.batch_execute(&format!("CREATE ROLE {role}")).await.expect("a role");
     let mut conn = pool.acquire().await.expect("a connection");
-    conn.batch(&format!("SET ROLE {role}")).await.expect("without rights");
+    conn.batch_execute(&format!("SET ROLE {role}")).await.expect("without rights");
     conn.copy_in("COPY t FROM STDIN").await.expect_err("permission denied");
-    conn.batch("SELECT 1").await.expect_err("it is over");
+    conn.batch_execute("SELECT 1").await.expect_err("it is over");
     drop(conn);
     for _ in 0..5 {
         assert_eq!(pool.one::<i32>("SELECT 7", &[]).await.expect("another connection"), 7);
     }
-    pool.batch(&format!("DROP ROLE {role}")).await.expect("drop");
+    pool.batch_execute(&format!("DROP ROLE {role}")).await.expect("drop");
 }
 
 /// The server reports these before it has come to the driver's first Sync, and answers twice. The next users must not get
@@ -82,7 +82,7 @@ async fn a_copy_that_did_not_begin_costs_its_connection() {
 #[tokio::test]
 async fn a_copy_that_fails_early_does_not_mix_up_answers() {
     let (_database, pool) = with_table().await;
-    pool.batch(
+    pool.batch_execute(
         "CREATE VIEW v AS SELECT id + 0 AS id FROM t;
          CREATE TABLE guarded (n int);
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
@@ -110,7 +110,7 @@ async fn a_copy_that_fails_early_does_not_mix_up_answers() {
 #[tokio::test]
 async fn rows_are_inserted_from_columns() {
     let (_database, pool) = with_table().await;
-    pool.batch(
+    pool.batch_execute(
         "CREATE TYPE mood AS ENUM ('good', 'bad');
          CREATE TABLE \"Odd table\" (\"Id\" bigint, note text, mood mood, at date)",
     )
@@ -139,7 +139,7 @@ async fn rows_are_inserted_from_columns() {
     check(&[Column::new("id", &ids)], "table \"Odd table\" has no column id").await;
     insert_columns(&pool, "missing", &[Column::new("id", &ids)]).await.expect_err("no such table");
 
-    pool.batch("CREATE TABLE fixed (c char(10), b varchar(3))").await.expect("set up");
+    pool.batch_execute("CREATE TABLE fixed (c char(10), b varchar(3))").await.expect("set up");
     let texts = ["hello".to_owned()];
     insert_columns(&pool, "fixed", &[Column::new("c", &texts)]).await.expect("stored");
     assert_eq!(pool.one::<String>("SELECT c::text FROM fixed", &[]).await.expect("all of it"), "hello");

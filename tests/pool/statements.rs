@@ -93,7 +93,7 @@ async fn a_preparation_that_is_given_up_leaves_nothing() {
 async fn an_error_is_not_kept() {
     let (_database, pool) = one_connection(8).await;
     pool.fetch("SELECT * FROM later", &[]).await.expect_err("no such table");
-    pool.batch("CREATE TABLE later (n int)").await.expect("create");
+    pool.batch_execute("CREATE TABLE later (n int)").await.expect("create");
     pool.fetch("SELECT * FROM later", &[]).await.expect("now there is");
 }
 
@@ -103,7 +103,7 @@ async fn a_statement_that_the_server_forgot_is_prepared_again() {
     let (_database, pool) = one_connection(8).await;
     for _ in 0..3 {
         assert_eq!(pool.one::<i32>("SELECT 7", &[]).await.expect("a value"), 7);
-        pool.batch("DEALLOCATE ALL").await.expect("deallocate");
+        pool.batch_execute("DEALLOCATE ALL").await.expect("deallocate");
     }
 }
 
@@ -114,7 +114,7 @@ async fn in_a_transaction_the_caller_is_told() {
     pool.one::<i32>("SELECT 7", &[]).await.expect("a value");
     let result = pool
         .tx(async |tx| {
-            tx.batch("DEALLOCATE ALL").await?;
+            tx.batch_execute("DEALLOCATE ALL").await?;
             tx.one::<i32>("SELECT 7", &[]).await
         })
         .await;
@@ -127,7 +127,7 @@ async fn in_a_transaction_the_caller_is_told() {
 async fn a_type_that_changes_under_load_is_no_error() {
     let database = database().await;
     let pool = pool(&database, |settings| (settings.max, settings.min) = (4, 4)).await;
-    pool.batch("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 7)")
+    pool.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 7)")
         .await
         .expect("set up");
     let (is_over, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());

@@ -25,7 +25,7 @@ async fn leaves_no_connection_on_a_silent_server() {
     let pool = Pool::open(proxy.config(), settings(2)).await.expect("a pool");
     proxy.stall();
     for _ in 0..5 {
-        timeout(Duration::from_millis(100), pool.batch("SELECT 1")).await.ok();
+        timeout(Duration::from_millis(100), pool.batch_execute("SELECT 1")).await.ok();
     }
     let error = pool.acquire().await.expect_err("nothing can be opened");
     assert_eq!(error.kind(), Kind::Connection, "{error}");

@@ -119,9 +119,9 @@ impl Subject {
 }
 
 impl Lease {
-    pub(crate) async fn batch(&self, sql: &str) -> Result<(), String> {
+    pub(crate) async fn batch_execute(&self, sql: &str) -> Result<(), String> {
         match self {
-            Self::Ours(conn) => conn.batch(sql).await.map_err(|error| error.to_string()),
+            Self::Ours(conn) => conn.batch_execute(sql).await.map_err(|error| error.to_string()),
             Self::Plain(conn) => conn.batch_execute(sql).await.map_err(|error| error.to_string()),
         }
     }

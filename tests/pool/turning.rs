@@ -68,7 +68,7 @@ async fn a_pool_turns_away_from_a_silent_server() {
     // Nothing more may reach this one, and no other is known.
     let held = pool.acquire().await.expect("a connection");
     pool.turn_away();
-    assert_eq!(held.batch("SELECT 1").await.expect_err("severed").kind(), Kind::Connection);
+    assert_eq!(held.batch_execute("SELECT 1").await.expect_err("severed").kind(), Kind::Connection);
     drop(held);
     assert!(pool.target().is_err());
     let waiting = pool.acquire_until(Instant::now() + LIMIT);

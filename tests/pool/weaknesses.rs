@@ -72,7 +72,7 @@ async fn connecting_has_no_time_limit() {
     let pid = lease.process_id().await;
     let aside = client(database.url()).await;
     aside.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("terminate");
-    eventually("it is noticed", async || lease.batch("SELECT 1").await.is_err()).await;
+    eventually("it is noticed", async || lease.batch_execute("SELECT 1").await.is_err()).await;
     proxy.stall();
     drop(lease);
     assert!(subject.acquire().await.is_err(), "the server says nothing");
@@ -92,7 +92,7 @@ async fn a_panic_while_connecting_loses_a_place() {
     let pid = lease.process_id().await;
     let aside = client(database.url()).await;
     aside.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("terminate");
-    eventually("it is noticed", async || lease.batch("SELECT 1").await.is_err()).await;
+    eventually("it is noticed", async || lease.batch_execute("SELECT 1").await.is_err()).await;
     wanted.panics.store(true, Ordering::SeqCst);
     drop(lease);
     assert!(subject.acquire().await.is_err(), "opening panics");
@@ -166,8 +166,8 @@ async fn a_transaction_goes_to_the_next_user() {
     let database = database().await;
     let subject = open(database.config(), |_| {}).await;
     let lease = subject.acquire().await.expect("a connection");
-    lease.batch("CREATE TABLE t (n int)").await.expect("set up");
-    lease.batch("BEGIN; INSERT INTO t VALUES (1)").await.expect("begun");
+    lease.batch_execute("CREATE TABLE t (n int)").await.expect("set up");
+    lease.batch_execute("BEGIN; INSERT INTO t VALUES (1)").await.expect("begun");
     drop(lease);
     let lease = subject.acquire().await.expect("a connection");
     assert_eq!(lease.number("SELECT count(*)::int FROM t").await, 0);
@@ -179,7 +179,7 @@ async fn settings_go_to_the_next_user() {
     let database = database().await;
     let subject = open(database.config(), |_| {}).await;
     let lease = subject.acquire().await.expect("a connection");
-    lease.batch("SET work_mem = '77MB'").await.expect("set");
+    lease.batch_execute("SET work_mem = '77MB'").await.expect("set");
     drop(lease);
     let lease = subject.acquire().await.expect("a connection");
     assert_eq!(lease.number("SELECT (current_setting('work_mem') = '77MB')::int").await, 0);
@@ -191,7 +191,7 @@ async fn the_next_user_waits_for_what_was_given_up() {
     let database = database().await;
     let subject = open(database.config(), |wanted| wanted.acquire_timeout = Duration::from_secs(20)).await;
     let lease = subject.acquire().await.expect("a connection");
-    let given_up = timeout(Duration::from_millis(100), lease.batch("SELECT pg_sleep(60)")).await;
+    let given_up = timeout(Duration::from_millis(100), lease.batch_execute("SELECT pg_sleep(60)")).await;
     assert!(given_up.is_err());
     drop(lease);
     let lease = subject.acquire().await.expect("a connection");
@@ -219,11 +219,13 @@ async fn dropping_outside_of_a_runtime_panics() {
     // No other is idle, so that a new one is needed at once.
     let subject = open(database.config(), |wanted| (wanted.max, wanted.min) = (1, 1)).await;
     let lease = subject.acquire().await.expect("a connection");
-    let given_up =
-        timeout(Duration::from_millis(50), lease.batch("SELECT pg_terminate_backend(pg_backend_pid())"))
-            .await;
+    let given_up = timeout(
+        Duration::from_millis(50),
+        lease.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())"),
+    )
+    .await;
     assert!(!matches!(given_up, Ok(Ok(()))));
-    eventually("it is noticed", async || lease.batch("SELECT 1").await.is_err()).await;
+    eventually("it is noticed", async || lease.batch_execute("SELECT 1").await.is_err()).await;
     std::thread::spawn(move || drop(lease)).join().expect("no panic");
     subject.acquire().await.expect("another connection");
 }
@@ -234,7 +236,7 @@ async fn a_pool_cannot_be_drained() {
     let database = database().await;
     let subject = open(database.config(), |_| {}).await;
     let lease = subject.acquire().await.expect("a connection");
-    let running = tokio::spawn(async move { lease.batch("SELECT pg_sleep(0.5)").await });
+    let running = tokio::spawn(async move { lease.batch_execute("SELECT pg_sleep(0.5)").await });
     let aside = client(database.url()).await;
     let sessions = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";

@@ -103,10 +103,10 @@ async fn a_failure_that_was_undone_is_no_reason_to_run_again() {
     let runs = AtomicU32::new(0);
     let body = async |tx: &mut db_app::Tx<'_>| {
         runs.fetch_add(1, Ordering::Relaxed);
-        tx.batch("SAVEPOINT a").await?;
-        let busy = tx.batch("LOCK TABLE t IN EXCLUSIVE MODE NOWAIT").await.expect_err("locked");
+        tx.batch_execute("SAVEPOINT a").await?;
+        let busy = tx.batch_execute("LOCK TABLE t IN EXCLUSIVE MODE NOWAIT").await.expect_err("locked");
         assert_eq!(busy.sqlstate(), Some(SqlState::LOCK_NOT_AVAILABLE));
-        tx.batch("ROLLBACK TO a").await?;
+        tx.batch_execute("ROLLBACK TO a").await?;
         Err::<(), _>(Mine::Own)
     };
     let refused = db.try_tx_with(&TxOptions::new().retry(), body).await.expect_err("by itself");
@@ -126,7 +126,7 @@ async fn what_a_body_committed_by_itself_is_not_run_again() {
             runs.fetch_add(1, Ordering::Relaxed);
             let pid: i32 = tx.one("SELECT pg_backend_pid()", &[]).await?;
             tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
-            tx.batch(ending).await?;
+            tx.batch_execute(ending).await?;
             aside.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("terminate");
             tx.execute("INSERT INTO t VALUES (2)", &[]).await
         };
@@ -145,7 +145,7 @@ async fn what_a_body_committed_by_itself_is_not_run_again() {
         let runs = AtomicU32::new(0);
         let body = async |tx: &mut db_app::Tx<'_>| {
             runs.fetch_add(1, Ordering::Relaxed);
-            tx.batch(ending).await?;
+            tx.batch_execute(ending).await?;
             tx.execute("INSERT INTO t VALUES (1)", &[]).await
         };
         let options = TxOptions::new().retry().resolver(Resolver::Marker);
@@ -193,7 +193,7 @@ async fn a_commit_that_takes_long_is_waited_for() {
     let options = TxOptions::new().resolver(Resolver::Marker).deadline(Duration::from_secs(20));
     db.tx_with(&options, async |_| Ok(())).await.expect("the way is open");
     let inserted = db.tx_with(&options, async |tx| {
-        tx.batch("SET LOCAL statement_timeout = 0").await?;
+        tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
         tx.execute("INSERT INTO t VALUES (1)", &[]).await
     });
     let cut = async {

@@ -94,7 +94,10 @@ async fn transactions_that_race_all_commit_once() {
     const WRITERS: usize = 4;
     let database = database().await;
     let setup = client(database.url()).await;
-    setup.batch("CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)").await.expect("a table");
+    setup
+        .batch_execute("CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)")
+        .await
+        .expect("a table");
     let mut policy = quick();
     policy.max_serialization_retries = 20;
     let retry = Retry::new(policy).transaction();
@@ -109,7 +112,7 @@ async fn transactions_that_race_all_commit_once() {
                     let (url, barrier, lost_races) = (&url, &barrier, &lost_races);
                     async move {
                         let client = connect(url).await?;
-                        client.batch("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+                        Executor::batch_execute(&client, "BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
                         let n: i32 = client.one("SELECT n FROM counter", &[]).await?;
                         if attempt.number == 1 {
                             // All have read the same before any writes.
@@ -119,7 +122,7 @@ async fn transactions_that_race_all_commit_once() {
                             lost_races.fetch_add(1, Ordering::Relaxed);
                         }
                         client.fetch("UPDATE counter SET n = $1", &[&(n + 1)]).await?;
-                        client.batch("COMMIT").await
+                        Executor::batch_execute(&client, "COMMIT").await
                     }
                 })
                 .await

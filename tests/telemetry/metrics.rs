@@ -38,7 +38,7 @@ fn what_happens_arrives_under_the_names_of_the_conventions() {
     let collector = sent(&[("DB_SLOW_QUERY_MS", "20")], async |Scene { db, .. }| {
         db.execute("INSERT INTO orders VALUES (1)", &[]).await.expect("a row");
         db.one::<i32>("SELECT n FROM orders", &[]).await.expect("the row");
-        db.batch("SELECT pg_sleep(0.03)").await.expect("slow");
+        db.batch_execute("SELECT pg_sleep(0.03)").await.expect("slow");
         db.execute("SELECT 1 / 0", &[]).await.expect_err("a fault of the statement");
     });
     let metrics = collector.metrics();

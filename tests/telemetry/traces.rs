@@ -80,7 +80,7 @@ fn every_verb_is_traced() {
             db.execute("INSERT INTO orders VALUES (1)", &[]).await.expect("a row");
             db.one::<i32>("SELECT n FROM orders", &[]).await.expect("the row");
             drop(db.stream::<i32>("SELECT n FROM orders o", &[]).await.expect("a stream"));
-            db.batch("UPDATE orders SET n = 2; DELETE FROM orders").await.expect("a batch");
+            db.batch_execute("UPDATE orders SET n = 2; DELETE FROM orders").await.expect("a batch");
             db.tx(async |tx| tx.execute("TRUNCATE orders", &[]).await).await.expect("a transaction");
         };
         work.instrument(request(true)).await;

@@ -21,7 +21,7 @@ async fn a_cancel_is_encrypted_too() {
     assert!(pool.one::<bool>(encrypted, &[]).await.expect("a value"));
     let conn = pool.acquire().await.expect("a connection");
     let pid = conn.process_id();
-    let given_up = timeout(Duration::from_millis(100), conn.batch("SELECT pg_sleep(60)")).await;
+    let given_up = timeout(Duration::from_millis(100), conn.batch_execute("SELECT pg_sleep(60)")).await;
     assert!(given_up.is_err());
     drop(conn);
     let conn = timeout(Duration::from_secs(10), pool.acquire()).await.expect("soon").expect("a connection");

@@ -16,7 +16,7 @@ async fn behind_a_proxy() -> (TestDatabase, Proxy, Pool) {
     let mut settings = settings();
     (settings.min, settings.max) = (1, 1);
     let pool = Pool::open(proxy.config(), settings).await.expect("a pool");
-    pool.batch("CREATE TABLE t (n int PRIMARY KEY)").await.expect("set up");
+    pool.batch_execute("CREATE TABLE t (n int PRIMARY KEY)").await.expect("set up");
     (database, proxy, pool)
 }
 
@@ -71,9 +71,9 @@ async fn a_copy_that_failed_is_why_nothing_is_committed() {
 async fn an_error_that_was_undone_is_not_reported_for_another() {
     let (_database, _proxy, pool) = behind_a_proxy().await;
     let result = pool.tx(async |tx| {
-        tx.batch("SAVEPOINT a").await?;
+        tx.batch_execute("SAVEPOINT a").await?;
         tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
-        tx.batch("ROLLBACK TO a").await?;
+        tx.batch_execute("ROLLBACK TO a").await?;
         assert!(tx.first_error().is_none());
         tx.execute("SELECT 1 / 0", &[]).await.expect_err("division by zero");
         Ok(())
@@ -101,7 +101,7 @@ async fn nothing_runs_in_a_transaction_that_was_ended() {
         let result = pool
             .tx(async |tx| {
                 tx.execute("INSERT INTO t VALUES ($1)", &[&first]).await?;
-                tx.batch(ending).await?;
+                tx.batch_execute(ending).await?;
                 refused = tx.execute("INSERT INTO t VALUES ($1)", &[&(first + 1)]).await.err();
                 Ok(())
             })
@@ -136,7 +136,7 @@ async fn a_commit_that_was_not_sent_leaves_no_doubt() {
         let mut conn = pool.acquire().await.expect("a connection");
         let tx = conn.begin(&TxOptions::new()).await.expect("begin");
         let lost = proxy.inject(Fault::cut_after(Direction::ToClient, bytes).nth(1).end(End::Close));
-        tx.batch("INSERT INTO missing VALUES (1)").await.expect_err("no such table");
+        tx.batch_execute("INSERT INTO missing VALUES (1)").await.expect_err("no such table");
         let error = tx.commit().await.expect_err("not committed");
         assert!(matches!(error.outcome(), Outcome::RolledBack | Outcome::NotExecuted), "{bytes}: {error}");
         if lost.fired() == 0 {
@@ -153,7 +153,7 @@ async fn a_commit_inside_of_what_was_abandoned_is_in_doubt() {
     let commits = "INSERT INTO t VALUES (1); COMMIT; SELECT pg_sleep(60)";
     let mut conn = pool.acquire().await.expect("a connection");
     let tx = conn.begin(&TxOptions::new()).await.expect("begin");
-    let waited = timeout(Duration::from_millis(300), tx.batch(commits)).await;
+    let waited = timeout(Duration::from_millis(300), tx.batch_execute(commits)).await;
     waited.expect_err("it goes on");
     let error = tx.commit().await.expect_err("nobody knows");
     assert_eq!((error.outcome(), error.phase()), (Outcome::Unknown, Phase::Commit), "{error}");
@@ -162,8 +162,8 @@ async fn a_commit_inside_of_what_was_abandoned_is_in_doubt() {
     let late = TxOptions::new().deadline(Instant::now() + Duration::from_millis(300));
     let batch = "INSERT INTO t VALUES (2); COMMIT; SELECT pg_sleep(60)";
     let body = async |tx: &mut db_pool::Tx<'_>| {
-        tx.batch("SET LOCAL statement_timeout = 0").await?;
-        tx.batch(batch).await
+        tx.batch_execute("SET LOCAL statement_timeout = 0").await?;
+        tx.batch_execute(batch).await
     };
     let error = pool.tx_with(&late, body).await.expect_err("late");
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");

@@ -19,7 +19,9 @@ async fn with_table() -> (TestDatabase, Pool) {
         settings.min = 1;
     })
     .await;
-    pool.batch("CREATE TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)").await.expect("set up");
+    pool.batch_execute("CREATE TABLE t (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
+        .await
+        .expect("set up");
     (database, pool)
 }
 
@@ -89,9 +91,9 @@ async fn do_not_commit_after_a_failed_statement() {
 async fn commit_after_going_back_to_a_savepoint() {
     let (_database, pool) = with_table().await;
     pool.tx(async |tx| {
-        tx.batch("SAVEPOINT a").await?;
+        tx.batch_execute("SAVEPOINT a").await?;
         tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
-        tx.batch("ROLLBACK TO a").await?;
+        tx.batch_execute("ROLLBACK TO a").await?;
         tx.execute("INSERT INTO t VALUES (1)", &[]).await
     })
     .await
@@ -133,7 +135,7 @@ async fn roll_back_when_they_are_dropped() {
     let (database, pool) = with_table().await;
     let dropped = pool.tx(async |tx| {
         tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
-        tx.batch("SELECT pg_sleep(60)").await
+        tx.batch_execute("SELECT pg_sleep(60)").await
     });
     assert!(tokio::time::timeout(Duration::from_millis(200), dropped).await.is_err());
     assert_eq!(rows(&pool).await, 0);
@@ -154,7 +156,9 @@ async fn do_not_commit_what_was_abandoned() {
     let result = pool
         .tx(async |tx| {
             tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
-            tokio::time::timeout(patience, tx.batch("SELECT pg_sleep(60)")).await.expect_err("too slow");
+            tokio::time::timeout(patience, tx.batch_execute("SELECT pg_sleep(60)"))
+                .await
+                .expect_err("too slow");
             Ok(())
         })
         .await;
@@ -182,7 +186,7 @@ async fn do_not_forget_an_error_over_later_success() {
         .tx(async |tx| {
             tx.execute("INSERT INTO t VALUES (1)", &[]).await?;
             tx.execute("INSERT INTO missing VALUES (1)", &[]).await.expect_err("no such table");
-            tx.batch("-- nothing").await
+            tx.batch_execute("-- nothing").await
         })
         .await;
     assert_eq!(result.expect_err("rolled back").sqlstate(), SqlState::new("42P01"));

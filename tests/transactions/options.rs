@@ -42,7 +42,7 @@ async fn the_server_knows_the_deadline() {
     let (_database, pool) = with_table().await;
     let started = Instant::now();
     let options = TxOptions::new().deadline(started + Duration::from_millis(400));
-    let slow = pool.tx_with(&options, async |tx| tx.batch("SELECT pg_sleep(60)").await).await;
+    let slow = pool.tx_with(&options, async |tx| tx.batch_execute("SELECT pg_sleep(60)").await).await;
     assert_eq!(slow.expect_err("too slow").sqlstate(), SqlState::new("57014"));
     let timeout: String = pool.one("SHOW statement_timeout", &[]).await.expect("as before");
     assert_eq!((timeout.as_str(), pool.stats().opened), ("5s", 1));
@@ -122,7 +122,7 @@ async fn a_commit_without_an_answer_is_unknown_and_its_connection_is_closed() {
     let wait = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()";
-    pool.batch(wait).await.expect("set up");
+    pool.batch_execute(wait).await.expect("set up");
     let aside = client(database.url()).await;
     aside.batch_execute("SELECT pg_advisory_lock(1)").await.expect("lock");
 

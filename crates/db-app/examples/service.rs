@@ -42,7 +42,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from_env()?;
     let (address, limit) = (config.http_addr, config.shutdown_timeout);
     let db = Database::open(config).await?;
-    db.batch("CREATE TABLE IF NOT EXISTS numbers (number bigint GENERATED ALWAYS AS IDENTITY)").await?;
+    db.batch_execute("CREATE TABLE IF NOT EXISTS numbers (number bigint GENERATED ALWAYS AS IDENTITY)")
+        .await?;
     let numbers = Router::new().route("/numbers", get(count).post(add));
     let numbers = numbers.layer(ConsistencyLayer::new()).with_state(db.clone());
     let routes = numbers.merge(db_app::http::health_routes(&db, None));

@@ -402,8 +402,8 @@ impl Executor for Database {
         repeat(&self.inner.retry, sql, || self.inner.pool.execute(sql, params)).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.inner.pool.batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        self.inner.pool.batch_execute(sql).await
     }
 }
 

@@ -81,7 +81,7 @@ async fn create_table(conn: &Conn) -> Result<()> {
     if is_there().await? {
         return Ok(());
     }
-    match conn.batch(Marker::TABLE).await {
+    match conn.batch_execute(Marker::TABLE).await {
         Ok(()) => Ok(()),
         // Somebody else creates it at the same moment.
         Err(_) if is_there().await? => Ok(()),

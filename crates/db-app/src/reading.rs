@@ -107,7 +107,7 @@ impl Executor for Reads<'_> {
         }
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.primary.batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        self.primary.batch_execute(sql).await
     }
 }

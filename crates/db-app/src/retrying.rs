@@ -15,7 +15,7 @@ use crate::transact::FOR_EVER;
 /// [`Database::primary`](crate::Database::primary) and [`Database::idempotent_writes`](crate::Database::idempotent_writes).
 ///
 /// A stream is begun again when it could not begin, and never when one of its rows fails. What may be more than one
-/// transaction is run once: [`batch`](Executor::batch), `CALL`, `DO`, `VACUUM`, `CLUSTER`, `REINDEX`, and whatever runs
+/// transaction is run once: [`batch_execute`](Executor::batch_execute), `CALL`, `DO`, `VACUUM`, `CLUSTER`, `REINDEX`, and whatever runs
 /// `CONCURRENTLY`.
 #[derive(Clone, Debug)]
 pub struct Retrying<'d> {
@@ -68,8 +68,8 @@ impl Executor for Retrying<'_> {
         repeat(&self.retry, sql, || self.on.execute(sql, params)).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.on.batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        self.on.batch_execute(sql).await
     }
 }
 

@@ -64,7 +64,7 @@ impl Executor for Watched {
         Executor::execute(&*self.client().await?, sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.client().await?.batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        Executor::batch_execute(&*self.client().await?, sql).await
     }
 }

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let primary = cluster.primary().await?;
     println!("writes go to {}", primary.endpoint());
-    primary.batch("DROP TABLE IF EXISTS routed; CREATE TABLE routed (id int)").await?;
+    primary.batch_execute("DROP TABLE IF EXISTS routed; CREATE TABLE routed (id int)").await?;
     primary.execute("INSERT INTO routed VALUES ($1)", &[&1]).await?;
     let token = primary.token().await?;
     drop(primary);
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for endpoint in cluster.stats() {
         println!("{}: {}, {} served", endpoint.name, endpoint.standing, endpoint.served);
     }
-    cluster.primary().await?.batch("DROP TABLE routed").await?;
+    cluster.primary().await?.batch_execute("DROP TABLE routed").await?;
     drop(own);
     Ok(())
 }

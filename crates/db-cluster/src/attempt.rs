@@ -70,6 +70,6 @@ impl<P: Acquire> Attempt<P, ()> for Batch<'_> {
     const IS_REPEATABLE: bool = false;
 
     async fn run(&mut self, conn: P::Conn) -> Result<()> {
-        conn.batch(self.0).await
+        conn.batch_execute(self.0).await
     }
 }

@@ -15,8 +15,8 @@ use crate::{Cluster, ConsistencyToken, Preference};
 ///
 /// A read that fails because of its server goes on elsewhere by itself, as does one whose server goes out of use meanwhile:
 /// each server is tried once, within the deadline if there is one. After two connections were lost under a statement it is not
-/// tried any more, since it may be what servers break of. A stream goes on elsewhere until it has begun; `execute` and `batch` are
-/// not repeated on a primary.
+/// tried any more, since it may be what servers break of. A stream goes on elsewhere until it has begun; `execute` and
+/// `batch_execute` are not repeated on a primary.
 pub struct Read<'c, P: Acquire> {
     pub(crate) cluster: &'c Cluster<P>,
     pub(crate) preference: Preference,
@@ -107,7 +107,7 @@ impl<P: Acquire> Executor for Read<'_, P> {
         self.run(Execute(sql, params)).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.run(Batch(sql)).await
     }
 }

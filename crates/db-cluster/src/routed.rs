@@ -106,9 +106,9 @@ impl<P: Acquire> Executor for Routed<P> {
         self.told(self.conn.execute(sql, params).await)
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.check()?;
-        self.told(self.conn.batch(sql).await)
+        self.told(self.conn.batch_execute(sql).await)
     }
 }
 

@@ -142,7 +142,7 @@ impl Executor for Client {
         open(self)?.execute(sql, params).await.map_err(|error| execute_error(&error))
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         let done = open(self)?.batch_execute(sql).await;
         done.map_err(|error| execute_error(&error).without_parameters())
     }

@@ -44,7 +44,7 @@ pub trait Executor: Send + Sync {
     ///
     /// # Errors
     /// As [`Executor::fetch`]; the statements after the failed one did not run.
-    async fn batch(&self, sql: &str) -> Result<()>;
+    async fn batch_execute(&self, sql: &str) -> Result<()>;
 }
 
 /// The verbs. Each gives whatever implements [`FromRow`]: a struct, a tuple, a single value, or the [`Row`] itself.

@@ -124,9 +124,9 @@ impl Executor for OwnConnection {
         used.over(result)
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         let used = self.begin().await?;
-        let result = Executor::batch(used.client(), sql).await;
+        let result = Executor::batch_execute(used.client(), sql).await;
         used.over(result)
     }
 }

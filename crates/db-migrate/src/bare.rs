@@ -1,7 +1,7 @@
 //! A file without a history and without a lock: for the replay in a scratch database, which is thrown away when anything
 //! goes wrong.
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio_postgres::Client;
 
 use crate::message;
@@ -26,7 +26,7 @@ pub(crate) async fn run(
         session.restore(client).await?;
         return Ok(transaction.commit().await?);
     }
-    client.batch(&limits.set()).await?;
+    Executor::batch_execute(client, &limits.set()).await?;
     let is_local = |execution: &Execution| {
         !matches!(execution, Execution::Alone(Alone::CreateDatabase { .. } | Alone::DropDatabase { .. }))
     };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio::time::{Instant, sleep};
 
 use crate::lock::Fence;
@@ -48,7 +48,7 @@ impl Patience {
         context.progress.retrying(&event);
         // The attempt that failed took back its renewal.
         if let Fence::Lease { renewal, .. } = &context.fence
-            && let Err(error) = context.client.batch(renewal).await
+            && let Err(error) = Executor::batch_execute(context.client, renewal).await
         {
             tracing::debug!(target: "db::migrate", %error, "lease not renewed");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use db_core::{Executor as _, FromRow, Query};
+use db_core::{Executor, FromRow, Query};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -95,7 +95,7 @@ impl<'a> Snapshot<'a> {
         // Definitions qualify what search_path does not hold.
         let sql =
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp";
-        client.batch(sql).await?;
+        Executor::batch_execute(client, sql).await?;
         Ok(snapshot)
     }
 
@@ -109,7 +109,7 @@ impl<'a> Snapshot<'a> {
     }
 
     pub(crate) async fn end(mut self) -> db_core::Result<()> {
-        self.client.batch("ROLLBACK").await?;
+        Executor::batch_execute(self.client, "ROLLBACK").await?;
         self.open = false;
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
@@ -49,7 +49,8 @@ pub(crate) async fn finish(client: &Client, alone: &Alone) -> db_core::Result<bo
         return Ok(false);
     }
     let (table, partition) = (name(table), name(partition));
-    client.batch(&format!("ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE")).await?;
+    Executor::batch_execute(client, &format!("ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE"))
+        .await?;
     Ok(true)
 }
 
@@ -62,7 +63,8 @@ pub(crate) async fn prepare(client: &Client, alone: &Alone, patience: Duration) 
     while let Some(found) = find_index(client, index, table).await?.filter(|found| !found.is_valid) {
         let Some(builder) = found.builder else {
             tracing::info!(target: "db::migrate", index = found.name, "removing an index that was never finished");
-            client.batch(&format!("DROP INDEX CONCURRENTLY IF EXISTS {}", found.name)).await?;
+            Executor::batch_execute(client, &format!("DROP INDEX CONCURRENTLY IF EXISTS {}", found.name))
+                .await?;
             continue;
         };
         if began.elapsed() >= patience {

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use db_core::{Executor as _, Query, SqlState};
+use db_core::{Executor, Query, SqlState};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -44,7 +44,7 @@ impl<'a> Scratch<'a> {
         let (name, options): (String, String) = admin.one(NAME_AND_OPTIONS, &[]).await.map_err(failed())?;
         let scratch = Self { admin, name, exists: true };
         let sql = format!("CREATE DATABASE {} TEMPLATE template0 {options}", scratch.name);
-        match admin.batch(&sql).await {
+        match Executor::batch_execute(admin, &sql).await {
             Ok(()) => Ok(scratch),
             Err(source) if source.sqlstate() == Some(SqlState::INSUFFICIENT_PRIVILEGE) => {
                 let role = admin.one("SELECT pg_catalog.quote_ident(current_user)", &[]).await;
@@ -62,7 +62,7 @@ impl<'a> Scratch<'a> {
     /// Removes it. A failure leaves a database that a later verification removes.
     pub(crate) async fn remove(mut self) {
         self.wait_until_unused().await;
-        match self.admin.batch(&self.removal()).await {
+        match Executor::batch_execute(self.admin, &self.removal()).await {
             Ok(()) => self.exists = false,
             Err(error) => tracing::warn!(target: "db::migrate", %error, database = self.name,
                 "scratch database not removed"),
@@ -118,7 +118,7 @@ const LEFTOVERS: &str = "
 async fn remove_leftovers(admin: &Client) -> db_core::Result<()> {
     for name in Query::query::<String>(admin, LEFTOVERS, &[]).await? {
         // Somebody else may be doing the same.
-        if let Err(error) = admin.batch(&format!("DROP DATABASE IF EXISTS {name}")).await {
+        if let Err(error) = Executor::batch_execute(admin, &format!("DROP DATABASE IF EXISTS {name}")).await {
             tracing::debug!(target: "db::migrate", %error, database = name, "left-over scratch database not removed");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio_postgres::Client;
 
 use crate::history::literal;
@@ -147,7 +147,7 @@ impl SessionState {
     }
 
     pub(crate) async fn restore(&self, client: &Client) -> db_core::Result<()> {
-        client.batch(&self.restore).await
+        Executor::batch_execute(client, &self.restore).await
     }
 
     /// For work outside of a transaction, which may be dropped on the way.

@@ -2,7 +2,7 @@
 //! on where this one was cut off. A statement that may run in a transaction shares one with its progress and runs
 //! exactly once; of the others the catalogue tells whether they took effect.
 
-use db_core::Executor as _;
+use db_core::Executor;
 
 use crate::history::{LogAction, Reached, RecordStatus, Took, end, literal, progress_sql};
 use crate::message;
@@ -54,11 +54,11 @@ impl Stepwise<'_, '_> {
     /// Prepares the session and says in the history that it runs; returns the statement to go on with.
     async fn begin(&self, limits: &Limits) -> Result<usize, Failure> {
         let (client, step) = (self.context.client, self.step);
-        client.batch(&limits.set()).await?;
+        Executor::batch_execute(client, &limits.set()).await?;
         let statements = step.script.statements();
         // What was set in the session of an earlier run is not set in this one.
         for statement in statements[..step.done].iter().filter(|statement| self.sets_session(statement)) {
-            client.batch(step.script.text(statement)).await?;
+            Executor::batch_execute(client, step.script.text(statement)).await?;
         }
         let found = match statements.get(step.done).map(|statement| &statement.execution) {
             Some(Execution::Alone(alone)) if step.in_doubt => {
@@ -137,7 +137,7 @@ impl Stepwise<'_, '_> {
     async fn without_lock_timeout(&self, sql: &str) -> Result<(), Failure> {
         let client = self.context.client;
         let before: String = ask::one(client, "SELECT pg_catalog.current_setting('lock_timeout')").await?;
-        client.batch("SET lock_timeout = 0").await?;
+        Executor::batch_execute(client, "SET lock_timeout = 0").await?;
         let ran = message::send(client, sql).await;
         let restore = format!("SELECT pg_catalog.set_config('lock_timeout', {}, false)", literal(&before));
         let restored = ask::one::<String>(client, &restore).await;

@@ -5,7 +5,7 @@ use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use db_core::{Cause, Executor as _, Phase, Signal, SqlState};
+use db_core::{Cause, Executor, Phase, Signal, SqlState};
 use futures_util::future::join;
 use tokio_postgres::Client;
 use tokio_postgres::error::ErrorPosition;
@@ -87,7 +87,7 @@ pub(crate) struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(crate) async fn begin(client: &'a Client, limits: &Limits) -> db_core::Result<Transaction<'a>> {
         let transaction = Self { client, open: true };
-        client.batch(&begin_sql(limits)).await?;
+        Executor::batch_execute(client, &begin_sql(limits)).await?;
         Ok(transaction)
     }
 
@@ -103,7 +103,7 @@ impl<'a> Transaction<'a> {
             Fence::Lease { .. } => {
                 let transaction = Self::begin_plain(client).await?;
                 let own = SessionState::capture(client).await?;
-                client.batch(&limits.set_local()).await?;
+                Executor::batch_execute(client, &limits.set_local()).await?;
                 Ok((transaction, Some(own)))
             }
         }
@@ -112,7 +112,7 @@ impl<'a> Transaction<'a> {
     /// Opens one under the limits of the session.
     pub(crate) async fn begin_plain(client: &'a Client) -> db_core::Result<Transaction<'a>> {
         let transaction = Self { client, open: true };
-        client.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        Executor::batch_execute(client, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         Ok(transaction)
     }
 
@@ -172,13 +172,13 @@ impl<'a> Transaction<'a> {
         // Behind a COMMIT that fails it is open as well, and its end closes it.
         let next = Self { client, open: true };
         let begin = begin_sql(limits);
-        let (committed, begun) = join(self.commit(), client.batch(&begin)).await;
+        let (committed, begun) = join(self.commit(), Executor::batch_execute(client, &begin)).await;
         committed.map(|()| begun.is_ok().then_some(next))
     }
 
     /// Rolls back. Fails only with the connection, and then the server does it.
     pub(crate) async fn rollback(mut self) {
-        if self.client.batch("ROLLBACK").await.is_ok() {
+        if Executor::batch_execute(self.client, "ROLLBACK").await.is_ok() {
             self.open = false;
         }
     }

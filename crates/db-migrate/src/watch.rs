@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_core::{Executor as _, FromRow};
+use db_core::{Executor, FromRow};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
@@ -155,7 +155,7 @@ impl Watch {
             Fence::Process(_) => look_once(client, context, began, &mut self.blockers).await?,
             // Whether it is still ours is seen when the file is through.
             Fence::Lease { renewal, ttl } if renewed.elapsed() >= *ttl / 3 => {
-                client.batch(renewal).await?;
+                Executor::batch_execute(client, renewal).await?;
                 *renewed = Instant::now();
             }
             Fence::Lease { .. } => {}

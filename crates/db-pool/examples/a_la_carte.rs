@@ -11,7 +11,8 @@ use db_pool::{Pool, Settings, Target};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target: Target = std::env::var("DATABASE_URL")?.parse()?;
     let pool = Pool::open(target, Settings::default()).await?;
-    pool.batch("CREATE TABLE IF NOT EXISTS visits (name text PRIMARY KEY, count int8 NOT NULL)").await?;
+    pool.batch_execute("CREATE TABLE IF NOT EXISTS visits (name text PRIMARY KEY, count int8 NOT NULL)")
+        .await?;
 
     // Both or neither.
     let visits: i64 = pool

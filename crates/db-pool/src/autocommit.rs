@@ -268,7 +268,7 @@ impl Executor for Autocommit<'_> {
         self.execute_here(sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.acquire().await?.batch_here(sql).await
     }
 }

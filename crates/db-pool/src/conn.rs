@@ -356,7 +356,7 @@ impl Executor for Conn {
         self.execute_here(sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.batch_here(sql).await
     }
 }

@@ -66,7 +66,7 @@
 //! | `LISTEN`, `SET`, temporary tables, session locks | work | work | do not |
 //! | COPY | works | works | in a transaction |
 //!
-//! Behind `Transaction`, [`Executor::batch`](db_core::Executor::batch) runs without the settings of the session. Types that the
+//! Behind `Transaction`, [`Executor::batch_execute`](db_core::Executor::batch_execute) runs without the settings of the session. Types that the
 //! driver does not know (enums, domains, composites) it looks up by named statements of its own, which another session of
 //! the server does not know: a statement with such types can fail. Cast them, as in `$1::text::mood` and `mood::text`.
 //!

@@ -311,7 +311,7 @@ impl Executor for Pool {
         self.autocommit().execute_here(sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.acquire().await?.batch_here(sql).await
     }
 }

@@ -113,7 +113,7 @@ pub enum Pooler {
     Session,
     /// A pooler that gives each transaction another session, such as PgBouncer with `pool_mode = transaction`: no named
     /// statements, and settings by `SET LOCAL` in each transaction. A single statement runs in a transaction of its own,
-    /// in one round trip; `batch` does not, and runs without these settings. Whatever belongs to a session (`LISTEN`,
+    /// in one round trip; `batch_execute` does not, and runs without these settings. Whatever belongs to a session (`LISTEN`,
     /// `SET`, temporary tables) does not work there.
     Transaction,
 }

@@ -39,10 +39,10 @@ const BATCH: u64 = 10_000;
 ///
 /// # async fn example(connection: &dyn Executor, another: &dyn Executor) -> Result<()> {
 /// let marker = Marker::new();
-/// connection.batch("BEGIN").await?;
-/// connection.batch(&marker.enlist()).await?;
-/// connection.batch("UPDATE accounts SET balance = balance - 10 WHERE id = 7").await?;
-/// if connection.batch("COMMIT").await.is_err() {
+/// connection.batch_execute("BEGIN").await?;
+/// connection.batch_execute(&marker.enlist()).await?;
+/// connection.batch_execute("UPDATE accounts SET balance = balance - 10 WHERE id = 7").await?;
+/// if connection.batch_execute("COMMIT").await.is_err() {
 ///     match marker.resolve(another, Duration::from_secs(1)).await? {
 ///         Resolution::Committed => println!("it committed all the same"),
 ///         resolution => println!("{resolution}"),
@@ -99,7 +99,7 @@ impl Marker {
         let resolved = self.resolve_in_transaction(connection, lock_timeout).await;
         if resolved.is_err() {
             // When this fails as well the connection is gone, and its transaction with it.
-            connection.batch("ROLLBACK").await.ok();
+            connection.batch_execute("ROLLBACK").await.ok();
         }
         match resolved {
             Err(error) if error.sqlstate() == Some(SqlState::LOCK_NOT_AVAILABLE) => Ok(Resolution::Running),
@@ -115,7 +115,7 @@ impl Marker {
         let id = self.0.to_string();
         let millis = lock_timeout.as_millis().clamp(1, i32::MAX as u128).to_string();
         // Whatever the defaults of the session are. Under a stricter level the row of the other would not be seen.
-        connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        connection.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         connection.fetch("SELECT set_config('lock_timeout', $1, true)", &[&millis]).await?;
         let fenced = "INSERT INTO db_tx_outcome (id, aborted) VALUES ($1::text::uuid, true) \
                       ON CONFLICT DO NOTHING RETURNING aborted";
@@ -131,7 +131,7 @@ impl Marker {
             }
         };
         // Only with the fence in place may anybody be told that it is rolled back.
-        connection.batch("COMMIT").await?;
+        connection.batch_execute("COMMIT").await?;
         Ok(resolution)
     }
 

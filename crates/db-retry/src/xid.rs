@@ -16,10 +16,10 @@ use crate::{Doubt, Resolution};
 /// use db_retry::Xid;
 ///
 /// # async fn example(sentinel: &dyn Executor, connection: &dyn Executor, another: &dyn Executor) -> Result<()> {
-/// connection.batch("BEGIN").await?;
+/// connection.batch_execute("BEGIN").await?;
 /// let xid = Xid::read(connection.one(Xid::enlist(), &[]).await?)?;
-/// connection.batch("UPDATE accounts SET balance = balance - 10 WHERE id = 7").await?;
-/// if connection.batch("COMMIT").await.is_err() {
+/// connection.batch_execute("UPDATE accounts SET balance = balance - 10 WHERE id = 7").await?;
+/// if connection.batch_execute("COMMIT").await.is_err() {
 ///     println!("{}", xid.resolve(another, sentinel).await?);
 /// }
 /// # Ok(()) }

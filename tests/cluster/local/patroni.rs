@@ -170,7 +170,7 @@ async fn the_leader_is_switched_over_and_killed() {
     is(first, Standing::Primary).await;
     let primary = cluster.primary().await.expect("the primary");
     let tables = "CREATE TABLE numbers (number bigint PRIMARY KEY); CREATE TABLE entries (entry int)";
-    primary.batch(tables).await.expect("tables");
+    primary.batch_execute(tables).await.expect("tables");
     drop(primary);
     for member in (0..servers.members().len()).filter(|member| *member != first) {
         servers.follows(member, first).await.expect("caught up");

@@ -106,7 +106,7 @@ async fn a_connection_of_the_old_primary_is_severed() {
     let mut scene = Scene::new(1).await;
     let mut held = scene.cluster.primary().await.expect("the primary");
     let in_tx = scene.cluster.primary().await.expect("the primary");
-    in_tx.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
+    in_tx.batch_execute("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("begun");
     scene.servers.freeze(0).await.expect("frozen");
     scene.until_out(0, Reason::Unreachable).await;
     scene.servers.promote(1).await.expect("promoted");
@@ -115,7 +115,7 @@ async fn a_connection_of_the_old_primary_is_severed() {
     scene.until_out(0, Reason::OldTimeline).await;
     let error = held.tx(async |tx| tx.execute("INSERT INTO numbers VALUES (2)", &[]).await).await;
     assert_eq!(error.expect_err("severed").kind(), Kind::Connection);
-    let error = in_tx.batch("COMMIT").await.expect_err("severed");
+    let error = in_tx.batch_execute("COMMIT").await.expect_err("severed");
     assert_eq!(error.kind(), Kind::Connection);
     drop((held, in_tx));
     scene.write(3).await.expect("a write");
@@ -168,7 +168,7 @@ async fn a_lost_session_of_the_primary_has_the_others_replaced() {
     let lost: i32 = primary.one("SELECT pg_backend_pid()", &[]).await.expect("a session");
     let other = client(scene.servers.node(0).url()).await;
     other.execute("SELECT pg_terminate_backend($1)", &[&lost]).await.expect("ended");
-    let error = primary.batch("INSERT INTO numbers VALUES (1)").await.expect_err("it is lost");
+    let error = primary.batch_execute("INSERT INTO numbers VALUES (1)").await.expect_err("it is lost");
     assert_eq!(error.kind(), Kind::Connection);
     drop((primary, other));
     assert!(three().await.is_disjoint(&before), "they are replaced");
@@ -181,7 +181,7 @@ async fn tokens_outlive_a_failover() {
     let mut scene = Scene::new(2).await;
     scene.servers.synchronous(0, 2).await.expect("synchronous");
     let primary = scene.cluster.primary().await.expect("the primary");
-    primary.batch("INSERT INTO numbers VALUES (1)").await.expect("a write");
+    primary.batch_execute("INSERT INTO numbers VALUES (1)").await.expect("a write");
     let before = primary.token().await.expect("a token");
     drop(primary);
     scene.servers.halt_at_once(0).await.expect("killed");

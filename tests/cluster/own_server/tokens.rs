@@ -74,7 +74,7 @@ async fn without_a_token_a_late_replica_shows_what_was() {
     let scene = Scene::new(1).await;
     scene.servers.lag(1, Duration::from_secs(5)).await.expect("late");
     let primary = scene.cluster.primary().await.expect("the primary");
-    primary.batch("INSERT INTO numbers VALUES (7)").await.expect("a write");
+    primary.batch_execute("INSERT INTO numbers VALUES (7)").await.expect("a write");
     let token = primary.token().await.expect("a token");
     drop(primary);
     let count = "SELECT count(*) FROM numbers";

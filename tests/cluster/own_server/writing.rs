@@ -203,7 +203,7 @@ async fn a_silent_primary_is_left_for_good() {
     let mut servers = servers(1).await;
     let db = Arc::new(open_all(&servers).await);
     let held = db.acquire().await.expect("a connection");
-    held.batch("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("a transaction");
+    held.batch_execute("BEGIN; INSERT INTO numbers VALUES (1)").await.expect("a transaction");
     servers.freeze(0).await.expect("frozen");
     let waiting = tokio::spawn({
         let db = Arc::clone(&db);
@@ -211,7 +211,7 @@ async fn a_silent_primary_is_left_for_good() {
     });
     servers.promote(1).await.expect("promoted");
     assert_eq!(waiting.await.expect("no panic"), "node-1", "who waited is served");
-    assert_eq!(held.batch("COMMIT").await.expect_err("severed").kind(), Kind::Connection);
+    assert_eq!(held.batch_execute("COMMIT").await.expect_err("severed").kind(), Kind::Connection);
     drop(held);
     servers.thaw(0).await.expect("back");
     let out = async || db.servers().iter().any(|server| server.standing.reason() == Some("old_timeline"));

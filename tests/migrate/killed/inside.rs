@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use db_core::{Executor as _, Query as _};
+use db_core::Query as _;
 
 use super::scene::all;
 use super::{Files, Line, Next, Order, Scene, finish, settled_client};
@@ -63,11 +63,11 @@ async fn killed(files: Arc<Files>, place: Place, session: Session) -> Line {
     let Place { order, statement, gate, then } = place;
     let scene = Scene::before(order, &files).await;
     let (holder, other) = (settled_client(scene.database()).await, settled_client(scene.database()).await);
-    holder.batch(&format!("SELECT pg_advisory_lock({gate})")).await.expect("held");
+    holder.batch_execute(&format!("SELECT pg_advisory_lock({gate})")).await.expect("held");
     let mut child = scene.start(order);
     if let Some(then) = then {
         scene.blocked(&format!("pg_advisory_xact_lock_shared({gate})")).await;
-        other.batch(then).await.expect(then);
+        other.batch_execute(then).await.expect(then);
         open(&holder).await;
     }
     let pid = scene.blocked(statement).await;
@@ -77,7 +77,7 @@ async fn killed(files: Arc<Files>, place: Place, session: Session) -> Line {
         scene.settled().await;
     }
     open(&holder).await;
-    other.batch("ROLLBACK").await.expect("rolled back");
+    other.batch_execute("ROLLBACK").await.expect("rolled back");
     scene.settled().await;
     let place = match (session, then) {
         (Session::GoesOn, None) => format!("within {statement}, which the server ended"),
@@ -91,7 +91,7 @@ async fn killed(files: Arc<Files>, place: Place, session: Session) -> Line {
 }
 
 async fn open(holder: &tokio_postgres::Client) {
-    holder.batch("SELECT pg_advisory_unlock_all()").await.expect("open");
+    holder.batch_execute("SELECT pg_advisory_unlock_all()").await.expect("open");
 }
 
 fn reason(then: &str) -> &'static str {

@@ -21,8 +21,8 @@ const PATIENT: Duration = Duration::from_secs(10);
 async fn scene() -> (TestDatabase, Client, Client) {
     let database = database().await;
     let transaction = client(database.url()).await;
-    transaction.batch(Marker::TABLE).await.expect("the table");
-    transaction.batch(Marker::TABLE).await.expect("making it twice changes nothing");
+    transaction.batch_execute(Marker::TABLE).await.expect("the table");
+    transaction.batch_execute(Marker::TABLE).await.expect("making it twice changes nothing");
     let asks = client(database.url()).await;
     (database, transaction, asks)
 }
@@ -30,8 +30,8 @@ async fn scene() -> (TestDatabase, Client, Client) {
 /// Begins a transaction that carries a marker.
 async fn begin(client: &Client) -> Marker {
     let marker = Marker::new();
-    client.batch("BEGIN").await.expect("begin");
-    client.batch(&marker.enlist()).await.expect("enlist");
+    client.batch_execute("BEGIN").await.expect("begin");
+    client.batch_execute(&marker.enlist()).await.expect("enlist");
     marker
 }
 
@@ -40,7 +40,7 @@ async fn begin(client: &Client) -> Marker {
 async fn committed() {
     let (_database, transaction, asks) = scene().await;
     let marker = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     for _ in 0..2 {
         assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::Committed);
     }
@@ -53,7 +53,7 @@ async fn committed() {
 async fn rolled_back() {
     let (_database, transaction, asks) = scene().await;
     let marker = begin(&transaction).await;
-    transaction.batch("ROLLBACK").await.expect("rollback");
+    transaction.batch_execute("ROLLBACK").await.expect("rollback");
     for _ in 0..2 {
         assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::RolledBack);
     }
@@ -68,7 +68,7 @@ async fn still_running() {
     let marker = begin(&transaction).await;
     assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::Running);
     outside_of_a_transaction(&transaction, pid(&asks).await).await;
-    transaction.batch("COMMIT").await.expect("asking did not harm it");
+    transaction.batch_execute("COMMIT").await.expect("asking did not harm it");
     assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::Committed);
 }
 
@@ -77,7 +77,7 @@ async fn asking_waits_for_a_transaction_that_is_about_to_end() {
     for (end, expect) in [("COMMIT", Resolution::Committed), ("ROLLBACK", Resolution::RolledBack)] {
         let (database, transaction, asks) = scene().await;
         // Under this level it would not see the row that it waited for.
-        asks.batch("SET default_transaction_isolation = 'serializable'").await.expect("set");
+        asks.batch_execute("SET default_transaction_isolation = 'serializable'").await.expect("set");
         let marker = begin(&transaction).await;
         let asked_by = pid(&asks).await;
         let answer = tokio::spawn(async move { marker.resolve(&asks, PATIENT).await });
@@ -87,7 +87,7 @@ async fn asking_waits_for_a_transaction_that_is_about_to_end() {
             watcher.one::<bool>(waits, &[&asked_by]).await.expect("the locks")
         })
         .await;
-        transaction.batch(end).await.expect(end);
+        transaction.batch_execute(end).await.expect(end);
         assert_eq!(answer.await.expect("no panic").expect("an answer"), expect);
     }
 }
@@ -97,11 +97,11 @@ async fn asking_waits_for_a_transaction_that_is_about_to_end() {
 async fn what_arrives_late_is_fenced_out() {
     let (_database, transaction, asks) = scene().await;
     let marker = Marker::new();
-    transaction.batch("BEGIN; CREATE TABLE late (id int)").await.expect("begin");
+    transaction.batch_execute("BEGIN; CREATE TABLE late (id int)").await.expect("begin");
     assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::RolledBack);
-    let error = transaction.batch(&marker.enlist()).await.expect_err("fenced out");
+    let error = Executor::batch_execute(&transaction, &marker.enlist()).await.expect_err("fenced out");
     assert_eq!(error.sqlstate().expect("a code").as_str(), "23505");
-    transaction.batch("COMMIT").await.ok();
+    transaction.batch_execute("COMMIT").await.ok();
     let error = asks.fetch("SELECT 1 FROM late", &[]).await.expect_err("it did not commit");
     assert_eq!(error.kind(), Kind::Schema, "{error}");
 }
@@ -126,14 +126,14 @@ impl Executor for LosesCommit {
         Executor::execute(&self.client, sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         if sql == "COMMIT" {
             if self.arrives {
-                self.client.batch(sql).await?;
+                Executor::batch_execute(&self.client, sql).await?;
             }
             return Err(Error::new(Signal::new(Cause::Lost, Phase::Execute), "connection reset"));
         }
-        self.client.batch(sql).await
+        Executor::batch_execute(&self.client, sql).await
     }
 }
 
@@ -168,17 +168,17 @@ async fn the_table_is_missing() {
     assert_eq!(error.to_string(), expect);
     let watcher = client(database.url()).await;
     outside_of_a_transaction(&watcher, pid(&asks).await).await;
-    asks.batch(Marker::TABLE).await.expect("the connection is of use");
+    asks.batch_execute(Marker::TABLE).await.expect("the connection is of use");
 }
 
 /// A session that refuses to write asks all the same.
 #[tokio::test]
 async fn the_defaults_of_the_session_do_not_matter() {
     let (_database, transaction, asks) = scene().await;
-    asks.batch("SET default_transaction_read_only = on; SET lock_timeout = '1h'").await.expect("set");
+    asks.batch_execute("SET default_transaction_read_only = on; SET lock_timeout = '1h'").await.expect("set");
     let marker = begin(&transaction).await;
     assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::Running);
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     assert_eq!(marker.resolve(&asks, SOON).await.expect("an answer"), Resolution::Committed);
     assert_eq!(asks.one::<String>("SHOW lock_timeout", &[]).await.expect("as it was"), "1h");
 }
@@ -187,7 +187,7 @@ async fn the_defaults_of_the_session_do_not_matter() {
 async fn a_connection_of_the_pool_asks() {
     let (database, transaction, _asks) = scene().await;
     let marker = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     let pool = pool(&database, |_| ()).await;
     let conn = pool.acquire().await.expect("a connection");
     assert_eq!(marker.resolve(&conn, SOON).await.expect("an answer"), Resolution::Committed);
@@ -203,10 +203,10 @@ async fn an_old_marker_is_refused_and_old_rows_are_cleaned() {
     assert!(error.to_string().contains("hours old"), "{error}");
 
     let kept = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     let old_rows = "INSERT INTO db_tx_outcome (id, at) \
                     SELECT gen_random_uuid(), now() - interval '25 hours' FROM generate_series(1, 10001)";
-    transaction.batch(old_rows).await.expect("old rows");
+    transaction.batch_execute(old_rows).await.expect("old rows");
     let day = Duration::from_secs(24 * 3_600);
     assert!(Marker::clean(&asks, day / 2).await.is_err(), "younger rows are still asked for");
     assert_eq!(Marker::clean(&asks, day).await.expect("cleaned"), 10_001);

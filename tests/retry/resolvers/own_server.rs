@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db_core::{Executor, Query};
+use db_core::Query;
 use db_retry::{Doubt, Marker, Resolution};
 use tokio_postgres::{Client, NoTls};
 
@@ -13,7 +13,7 @@ use crate::support::{client, eventually, own_server};
 async fn crash(url: &str, victim: i32) {
     let admin = client(url).await;
     // It may be gone before it can answer.
-    admin.batch(&format!("COPY (SELECT) TO PROGRAM 'kill -9 {victim}'")).await.ok();
+    admin.batch_execute(&format!("COPY (SELECT) TO PROGRAM 'kill -9 {victim}'")).await.ok();
 }
 
 async fn reconnect(url: &str) -> Client {
@@ -55,7 +55,7 @@ async fn a_restart_is_noticed() {
     let mut server = own_server().await;
     let transaction = client(server.url()).await;
     let xid = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     server.halt().await.expect("halt");
     server.resume().await.expect("resume");
     let asks = reconnect(server.url()).await;
@@ -68,7 +68,7 @@ async fn another_server_is_noticed() {
     let (one, other) = (own_server().await, own_server().await);
     let (sentinel, transaction) = (client(one.url()).await, client(one.url()).await);
     let xid = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     let asks = client(other.url()).await;
     // Its ids may or may not have come that far.
     match xid.resolve(&asks, &sentinel).await.expect("an answer") {
@@ -82,13 +82,13 @@ async fn another_server_is_noticed() {
 async fn a_crash_does_not_touch_markers() {
     let server = own_server().await;
     let (one, other) = (client(server.url()).await, client(server.url()).await);
-    one.batch(Marker::TABLE).await.expect("the table");
+    one.batch_execute(Marker::TABLE).await.expect("the table");
     let (committed, lost) = (Marker::new(), Marker::new());
     for (client, marker) in [(&one, committed), (&other, lost)] {
-        client.batch("BEGIN").await.expect("begin");
-        client.batch(&marker.enlist()).await.expect("enlist");
+        client.batch_execute("BEGIN").await.expect("begin");
+        client.batch_execute(&marker.enlist()).await.expect("enlist");
     }
-    one.batch("COMMIT").await.expect("commit");
+    one.batch_execute("COMMIT").await.expect("commit");
     crash(server.url(), super::pid(&one).await).await;
     eventually("the sessions are gone", async || one.is_closed() && other.is_closed()).await;
 

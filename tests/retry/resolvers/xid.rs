@@ -1,6 +1,6 @@
 //! The cheap resolver: what it says is right, or it says that it cannot say.
 
-use db_core::{Executor, Query};
+use db_core::Query;
 use db_retry::{Doubt, Resolution, Xid};
 use db_testkit::TestDatabase;
 use tokio_postgres::{Client, Row};
@@ -16,7 +16,7 @@ async fn scene() -> (TestDatabase, [Client; 3]) {
 }
 
 pub(super) async fn begin(client: &Client) -> Xid {
-    client.batch("BEGIN").await.expect("begin");
+    client.batch_execute("BEGIN").await.expect("begin");
     let row: Row = client.one(Xid::enlist(), &[]).await.expect("enlist");
     Xid::read(row).expect("its row")
 }
@@ -29,7 +29,7 @@ async fn the_status_of_a_transaction() {
         let xid = begin(&transaction).await;
         let running = xid.resolve(&asks, &sentinel).await.expect("an answer");
         assert_eq!(running, Resolution::Running);
-        transaction.batch(end).await.expect(end);
+        transaction.batch_execute(end).await.expect(end);
         for _ in 0..2 {
             assert_eq!(xid.resolve(&asks, &sentinel).await.expect("an answer"), expect, "{end}");
         }
@@ -43,7 +43,7 @@ async fn the_status_of_a_transaction() {
 async fn a_role_without_privileges_may_enlist_and_ask() {
     let (database, [admin, ..]) = scene().await;
     let role = format!("nobody_{}", database.name());
-    admin.batch(&format!("CREATE ROLE {role} LOGIN PASSWORD 'nobody'")).await.expect("a role");
+    admin.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'nobody'")).await.expect("a role");
     let mut config = database.config();
     config.user(&role).password("nobody");
     let connect = async || {
@@ -53,22 +53,22 @@ async fn a_role_without_privileges_may_enlist_and_ask() {
     };
     let (sentinel, transaction) = (connect().await, connect().await);
     let xid = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
     assert_eq!(xid.resolve(&transaction, &sentinel).await.expect("an answer"), Resolution::Committed);
 
     // To a role that it has not logged in as, a session does not show its age.
-    admin.batch(&format!("SET ROLE {role}")).await.expect("set role");
+    admin.batch_execute(&format!("SET ROLE {role}")).await.expect("set role");
     let answer = xid.resolve(&transaction, &admin).await.expect("an answer");
     assert_eq!(answer, Resolution::Unknown(Doubt::SentinelTooYoung));
     drop((sentinel, transaction));
-    admin.batch(&format!("RESET ROLE; DROP ROLE {role}")).await.expect("gone again");
+    admin.batch_execute(&format!("RESET ROLE; DROP ROLE {role}")).await.expect("gone again");
 }
 
 #[tokio::test]
 async fn a_sentinel_that_proves_nothing() {
     let (database, [sentinel, transaction, asks]) = scene().await;
     let xid = begin(&transaction).await;
-    transaction.batch("COMMIT").await.expect("commit");
+    transaction.batch_execute("COMMIT").await.expect("commit");
 
     let young = client(database.url()).await;
     let answer = xid.resolve(&asks, &young).await.expect("an answer");

@@ -62,11 +62,11 @@ fn nothing_that_is_told_of_a_statement_holds_its_values() {
     let mut readings = Readings::default();
     let environment = [("DB_STATEMENT_TIMEOUT_MS", "300"), ("DB_SLOW_QUERY_MS", "50")];
     let (collector, log) = sent_and_logged(&environment, async |Scene { db, telemetry, .. }| {
-        db.batch(TABLE).await.expect("a table");
+        db.batch_execute(TABLE).await.expect("a table");
         db.execute("INSERT INTO vault VALUES ('hunter2')", &[]).await.expect("a row");
         for sql in LITERALS {
             note(&mut readings, sql, &db.execute(sql, &[]).await.expect_err(sql));
-            note(&mut readings, sql, &db.batch(sql).await.expect_err(sql));
+            note(&mut readings, sql, &db.batch_execute(sql).await.expect_err(sql));
         }
         for sql in PARAMETERS {
             let failed = db.reads().query::<String>(sql, &[&"hunter2"]).await;

@@ -85,7 +85,7 @@ impl Executor for OwnConn {
         Executor::execute(self.client(), sql, params).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
-        self.client().batch(sql).await
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
+        Executor::batch_execute(self.client(), sql).await
     }
 }

@@ -49,7 +49,7 @@ impl Probe for DiskProbe {
 
     async fn check(&self) -> Result<Finding> {
         let started = Instant::now();
-        self.executor.batch(SPILL).await?;
+        self.executor.batch_execute(SPILL).await?;
         if let Some(statement) = &self.statement {
             self.executor.execute(statement, &[]).await?;
         }

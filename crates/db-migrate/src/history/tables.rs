@@ -109,7 +109,7 @@ pub(crate) async fn create(client: &Client, table: &HistoryTable) -> Result<()> 
         table.log_sql(),
         table.sql()
     );
-    Executor::batch(client, &sql).await.map_err(failed())
+    Executor::batch_execute(client, &sql).await.map_err(failed())
 }
 
 /// The statement that creates the schema; empty when it is there. Asked for, since CREATE SCHEMA IF NOT EXISTS needs the

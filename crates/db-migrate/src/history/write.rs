@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio_postgres::Client;
 
 use super::{DIRECTIONS, LogAction, PHASES, Record, RecordStatus, STATUSES, name};
@@ -264,7 +264,7 @@ pub(crate) async fn end_run(
         or_null(error),
         literal(TOOL),
     );
-    client.batch(&sql).await
+    Executor::batch_execute(client, &sql).await
 }
 
 /// Text as SQL holds it, whatever `standard_conforming_strings` is.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use db_core::Executor as _;
+use db_core::Executor;
 use tokio_postgres::Client;
 
 use super::Fence;
@@ -44,7 +44,7 @@ impl<'a> Lease<'a> {
                      expires_at  timestamptz NOT NULL
                  )"
             );
-            client.batch(&sql).await.map_err(failed())?;
+            Executor::batch_execute(client, &sql).await.map_err(failed())?;
         }
         let token: String =
             ask::one(client, "SELECT pg_catalog.gen_random_uuid()::text").await.map_err(failed())?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use db_core::{Executor as _, Query};
+use db_core::{Executor, Query};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -127,7 +127,7 @@ async fn one(
     let first = count(client).await.map_err(counting())?;
     // The first run's limits went with its other settings.
     let again = format!("SAVEPOINT {AGAIN}; {}", limits.set_local());
-    client.batch(&again).await.map_err(counting())?;
+    Executor::batch_execute(client, &again).await.map_err(counting())?;
     if let Err(failure) = transaction.run_unrecorded(script).await {
         let line = failure.line;
         return Err(match failure.cause {
@@ -141,7 +141,7 @@ async fn one(
     if let Some(effect) = effect(&changes(&first, &second)) {
         return Err(SeedError::NotIdempotent { file: file.clone(), effect }.into());
     }
-    client.batch(&format!("ROLLBACK TO SAVEPOINT {AGAIN}")).await.map_err(counting())?;
+    Executor::batch_execute(client, &format!("ROLLBACK TO SAVEPOINT {AGAIN}")).await.map_err(counting())?;
     transaction.record("SELECT pg_catalog.pg_backend_pid()", fence).await.map_err(failed)?;
     transaction.commit().await.map_err(|source| failed(source.into()))?;
     Ok(changes(&before, &first))

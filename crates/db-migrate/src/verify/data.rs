@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use db_core::{Executor as _, FromRow, Query};
+use db_core::{Executor, FromRow, Query};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -127,7 +127,7 @@ async fn look(client: &Client, mode: DataCheck, report: &mut DataReport) -> db_c
     probes.sort_by(|left, right| (&left.check, &left.object).cmp(&(&right.check, &right.object)));
     client.one::<String>("SELECT pg_catalog.set_config('search_path', $1, true)", &[&path]).await?;
     // With policies at work a role would see some of the rows only, and call that all of them: better the server's refusal.
-    client.batch("SET LOCAL row_security = off; SAVEPOINT db_migrate_probe").await?;
+    Executor::batch_execute(client, "SET LOCAL row_security = off; SAVEPOINT db_migrate_probe").await?;
     for probe in probes {
         if let Some((check, _)) = PROBLEMS.iter().find(|(_, name)| *name == probe.check) {
             probe.run(client, *check, report).await?;
@@ -179,7 +179,7 @@ impl ProbeRow {
                 Err(source) => {
                     let reason = refusal(&source);
                     let Some(reason) = reason else { return Err(source) };
-                    client.batch("ROLLBACK TO SAVEPOINT db_migrate_probe").await?;
+                    Executor::batch_execute(client, "ROLLBACK TO SAVEPOINT db_migrate_probe").await?;
                     report.unchecked.push(DataUnchecked { check, object, reason });
                     return Ok(());
                 }
@@ -199,11 +199,11 @@ type Told = Option<(Option<i64>, Option<String>)>;
 async fn ask(client: &Client, check: DataProblem, sql: &str) -> db_core::Result<Told> {
     if check == DataProblem::DuplicateKeys {
         // The index in question is not asked whether it is right.
-        client.batch(PAST_INDEXES).await?;
+        Executor::batch_execute(client, PAST_INDEXES).await?;
     }
     if check == DataProblem::SequenceBehind {
         // The greatest value is the first in the index, and the table may be huge.
-        client.batch("ROLLBACK TO SAVEPOINT db_migrate_probe").await?;
+        Executor::batch_execute(client, "ROLLBACK TO SAVEPOINT db_migrate_probe").await?;
     }
     client.one_or_none(sql, &[]).await
 }

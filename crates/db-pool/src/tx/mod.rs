@@ -260,7 +260,7 @@ impl Executor for Tx<'_> {
         self.statement(sql, is_commit(sql), pin!(self.conn.execute_here(sql, params))).await
     }
 
-    async fn batch(&self, sql: &str) -> Result<()> {
+    async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.statement(sql, may_commit(sql), pin!(self.conn.batch_here(sql))).await
     }
 }

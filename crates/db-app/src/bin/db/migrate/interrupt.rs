@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use db_app::Database;
-use db_app::core::Executor as _;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
@@ -57,7 +56,7 @@ pub(super) async fn until_signal<T>(
     drop(work);
     tokio::select! {
         // Answered after everything that was sent behind the dropped work.
-        _ = timeout(TIDYING, client.batch("")) => Ok(Ended::Interrupted { code, result: None }),
+        _ = timeout(TIDYING, client.batch_execute("")) => Ok(Ended::Interrupted { code, result: None }),
         _ = signals.next() => at_once(code),
     }
 }
