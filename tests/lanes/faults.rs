@@ -128,7 +128,7 @@ async fn a_wait_for_a_lock_ends() {
     const UPDATE: &str = "UPDATE t SET n = n + 1 WHERE id = $1";
     let database = database().await;
     let pool = pool(&database, |settings| settings.max = 4).await;
-    pool.batch("CREATE TABLE t (id int8 PRIMARY KEY, n int8); INSERT INTO t VALUES (1, 0), (2, 0)")
+    pool.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY, n int8); INSERT INTO t VALUES (1, 0), (2, 0)")
         .await
         .expect("a table");
     for _ in 0..12 {

@@ -107,7 +107,9 @@ fn each_sees_exactly_its_own_result() {
     let (database, pool) = runtime.block_on(async {
         let database = database().await;
         let pool = pool(&database, |settings| (settings.max, settings.queue_limit) = (12, 1_000)).await;
-        pool.batch("CREATE TABLE t (id int8 PRIMARY KEY); INSERT INTO t VALUES (0)").await.expect("a table");
+        pool.batch_execute("CREATE TABLE t (id int8 PRIMARY KEY); INSERT INTO t VALUES (0)")
+            .await
+            .expect("a table");
         (database, pool)
     });
     let key = Cell::new(0_i64);

@@ -64,7 +64,7 @@ async fn they_are_off_where_that_was_asked_for() {
 async fn what_touches_the_session_never_uses_them() {
     let database = database().await;
     let pool = pool(&database, |_| {}).await;
-    pool.batch("CREATE SEQUENCE numbers").await.expect("a sequence");
+    pool.batch_execute("CREATE SEQUENCE numbers").await.expect("a sequence");
     learn::<i32>(&pool, "SELECT 1", &[]).await;
     let statements = [
         "SELECT set_config('app.name', 'x', false)",
@@ -137,9 +137,9 @@ async fn the_time_out_of_the_pool_holds_on_lanes() {
 async fn a_changed_result_is_no_error() {
     let database = database().await;
     let pool = pool(&database, |_| {}).await;
-    pool.batch("CREATE TABLE t (a int4 NOT NULL); INSERT INTO t VALUES (7)").await.expect("a table");
+    pool.batch_execute("CREATE TABLE t (a int4 NOT NULL); INSERT INTO t VALUES (7)").await.expect("a table");
     learn::<i32>(&pool, "SELECT * FROM t", &[]).await;
-    pool.batch("ALTER TABLE t ALTER a TYPE int8").await.expect("another type");
+    pool.batch_execute("ALTER TABLE t ALTER a TYPE int8").await.expect("another type");
     assert_eq!(pool.one::<i64>("SELECT * FROM t", &[]).await.expect("healed"), 7);
     learn::<i64>(&pool, "SELECT * FROM t", &[]).await;
 }
