@@ -5,6 +5,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 mod contestants;
+mod course;
+mod delay;
+mod distance;
 mod measure;
 mod micro;
 mod migrate;
@@ -14,6 +17,8 @@ mod race;
 mod report;
 mod server;
 mod table;
+mod verdict;
+mod waiting;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +29,11 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
+use crate::contestants::Pgbench;
+use crate::course::{Choice, Part, Way};
+use crate::delay::DelayLine;
 use crate::plan::Plan;
+use crate::race::Ground;
 use crate::report::Report;
 use crate::server::Server;
 
@@ -41,9 +50,15 @@ enum What {
     Peers {
         /// An empty database in which tables may be made
         url: String,
-        /// About a minute and a half instead of a quarter of an hour; for a look, not for a claim
+        /// Under 3 minutes instead of under 20; for a look, not for a claim
         #[arg(long)]
         quick: bool,
+        /// Only what has this text in its title, as in the headings of the tables
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// So many rounds of each race
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: Option<u32>,
         /// Where the report with all numbers goes, as JSON
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/report.json"))]
         report: PathBuf,
@@ -74,7 +89,11 @@ enum What {
 
 fn main() -> ExitCode {
     let result = match Args::parse().what {
-        What::Peers { url, quick, report } => peers(&url, quick, &report),
+        What::Peers { url, quick, only, rounds, report } => {
+            let plan = if quick { Plan::quick() } else { Plan::full() };
+            let plan = rounds.map_or(plan, |rounds| plan.with_rounds(rounds as usize));
+            Choice::new(only).and_then(|choice| peers(&url, &plan, &choice, &report))
+        }
         What::Migrate { url, quick, report } => migrate::run(&url, quick, &report),
         What::Observe { url, quick, report } => observe::run(&url, quick, &report),
     };
@@ -87,17 +106,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn peers(url: &str, quick: bool, path: &Path) -> Result<()> {
-    let plan = if quick { Plan::quick() } else { Plan::full() };
+fn peers(url: &str, plan: &Plan, choice: &Choice, path: &Path) -> Result<()> {
     let runtime = Runtime::new()?;
     let mut report = runtime
-        .block_on(async { timeout(plan.limit, on_all_cores(url, &plan)).await })
+        .block_on(async { timeout(plan.limit, on_all_cores(url, plan, choice)).await })
         .with_context(|| format!("it did not end within {:?}", plan.limit))??;
     drop(runtime);
 
     // On one thread, where allocations of everything that a contestant does can be counted.
     let single = Builder::new_current_thread().enable_all().build()?;
-    report.allocations = micro::allocations(&single, url)?;
+    if choice.has_part(Part::Allocations) {
+        report.allocations = micro::allocations(&single, url)?;
+    }
+    if choice.has_part(Part::Waiting) {
+        report.waiting = waiting::memory(&single, url)?;
+    }
+    report.verdicts = verdict::all(&report);
 
     println!("{}", table::markdown(&report));
     let json = serde_json::to_string_pretty(&report)?;
@@ -106,10 +130,29 @@ fn peers(url: &str, quick: bool, path: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn on_all_cores(url: &str, plan: &Plan) -> Result<Report> {
+async fn on_all_cores(url: &str, plan: &Plan, choice: &Choice) -> Result<Report> {
     let server = Server::prepare(url).await?;
-    let races = race::run(url, &server, plan).await?;
-    let acquire = micro::acquire(url, &server, plan).await?;
-    let observing = micro::observing(url, &server, plan).await?;
-    Ok(Report::new(plan, server.version(), &races, acquire, observing))
+    let pgbench = Pgbench::find(url).await?;
+    if pgbench.is_none() {
+        eprintln!("pgbench is not on this machine: it goes on without");
+    }
+    let courses = choice.courses();
+    let is_far = courses.iter().any(|course| course.way == Way::Far);
+    let line = is_far.then(|| DelayLine::start(url, distance::ROUND_TRIP)).transpose()?;
+    let distance = match &line {
+        Some(line) => Some(distance::measure(url, line.url()).await?),
+        None => None,
+    };
+    server.wait_until_alone().await?;
+    let ground = Ground { url, line: line.as_ref(), server: &server, pgbench: pgbench.as_ref() };
+    let races = race::run(&ground, plan, &courses).await?;
+    let mut report = Report::new(plan, server.version(), pgbench.as_ref().map(Pgbench::version), &races);
+    report.distance = distance;
+    if choice.has_part(Part::Acquire) {
+        report.acquire = micro::acquire(url, &server, plan).await?;
+    }
+    if choice.has_part(Part::Observing) {
+        report.observing = Some(micro::observing(url, &server, plan).await?);
+    }
+    Ok(report)
 }

@@ -16,23 +16,30 @@ use tokio::time::Instant;
 use crate::contestants::Contestant;
 use crate::plan::CONNECTIONS;
 use crate::server::Server;
-use crate::workload::{Keys, Workload};
+use crate::workload::{Keys, Operation, Workload};
 
-/// What a window gave.
+/// What a window gave. Long statements of a mixed load count only where it says so.
 #[derive(Debug)]
 pub(crate) struct Sample {
     /// Operations that ended within the window, per second.
     pub(crate) throughput: f64,
     /// Nanoseconds of every operation that was begun in the window.
     pub(crate) latencies: Histogram<u64>,
+    /// The average of these.
+    pub(crate) average: f64,
     /// Tasks that ended no operation within the window.
     pub(crate) never_served: usize,
+    /// Long statements that ended within the window, per second.
+    pub(crate) pauses: f64,
 }
 
 /// What one task saw.
 struct Seen {
     nanos: Vec<u64>,
     in_time: usize,
+    pauses_in_time: usize,
+    /// Whether it had anything else to do than long statements.
+    is_measured: bool,
 }
 
 /// A histogram of nanoseconds with three significant digits.
@@ -52,34 +59,45 @@ pub(crate) async fn sample<C: Contestant>(
     let deadline = Instant::now() + window;
     for task in 0..tasks {
         let contestant = Arc::clone(contestant);
-        running.spawn(async move { one_task(&*contestant, workload, Keys::of_task(task), deadline).await });
+        running.spawn(async move { one_task(&*contestant, workload, task, deadline).await });
     }
-    let (mut latencies, mut in_time, mut never_served) = (histogram(), 0, 0);
+    let (mut latencies, mut in_time, mut never_served, mut pauses) = (histogram(), 0, 0, 0);
     while let Some(seen) = running.join_next().await {
         let seen = seen??;
         in_time += seen.in_time;
-        never_served += usize::from(seen.in_time == 0);
+        let is_served = seen.in_time + seen.pauses_in_time > 0;
+        never_served += usize::from(seen.is_measured && !is_served);
+        pauses += seen.pauses_in_time;
         for nanos in seen.nanos {
             latencies.record(nanos)?;
         }
     }
-    Ok(Sample { throughput: in_time as f64 / window.as_secs_f64(), latencies, never_served })
+    let [throughput, pauses] = [in_time, pauses].map(|count| count as f64 / window.as_secs_f64());
+    Ok(Sample { throughput, average: latencies.mean(), latencies, never_served, pauses })
 }
 
 async fn one_task<C: Contestant>(
     contestant: &C,
     workload: Workload,
-    mut keys: Keys,
+    task: usize,
     deadline: Instant,
 ) -> Result<Seen> {
-    let mut seen = Seen { nanos: Vec::with_capacity(1_024), in_time: 0 };
+    let mut keys = Keys::of_task(task);
+    let is_measured = workload.measures(task);
+    let mut seen = Seen { nanos: Vec::with_capacity(1_024), in_time: 0, pauses_in_time: 0, is_measured };
     let mut now = Instant::now();
     while now < deadline {
         let begun = now;
-        workload.run_on(contestant, keys.draw()).await?;
+        let operation = workload.next(&mut keys);
+        operation.run_on(contestant, keys.draw()).await?;
         now = Instant::now();
-        seen.nanos.push(u64::try_from((now - begun).as_nanos())?);
-        seen.in_time += usize::from(now <= deadline);
+        let is_in_time = usize::from(now <= deadline);
+        if operation == Operation::Pause {
+            seen.pauses_in_time += is_in_time;
+        } else {
+            seen.nanos.push(u64::try_from((now - begun).as_nanos())?);
+            seen.in_time += is_in_time;
+        }
     }
     Ok(seen)
 }
@@ -109,8 +127,10 @@ async fn prove<C: Contestant>(contestant: &C, server: &Server) -> Result<()> {
     let (n, label) = contestant.select(7).await?;
     let rows = server.journal_len().await?;
     contestant.transaction(7).await?;
+    contestant.batch(7).await?;
+    contestant.insert(7, n).await?;
     let (after, _) = contestant.select(7).await?;
-    if label != "item 7" || after != n + 1 || server.journal_len().await? != rows + 1 {
+    if label != "item 7" || after != n + 2 || server.journal_len().await? != rows + 3 {
         bail!("it does not do the work");
     }
     Ok(())

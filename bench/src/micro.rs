@@ -87,14 +87,15 @@ pub(crate) async fn observing(url: &str, server: &Server, plan: &Plan) -> Result
 /// the calling thread, on which they are counted.
 pub(crate) fn allocations(runtime: &Runtime, url: &str) -> Result<Vec<Allocations>> {
     let mut all = Vec::new();
-    for workload in Workload::ALL {
-        for name in Name::ALL {
+    for workload in [Workload::Select, Workload::Transaction] {
+        for name in Name::POOLS {
             let (count, bytes) = match name {
                 Name::Ours => counted::<Ours>(runtime, url, workload)?,
                 Name::Deadpool => counted::<Deadpool>(runtime, url, workload)?,
                 Name::Bb8 => counted::<Bb8>(runtime, url, workload)?,
                 Name::Sqlx => counted::<Sqlx>(runtime, url, workload)?,
                 Name::Diesel => counted::<Diesel>(runtime, url, workload)?,
+                Name::Pgbench => continue,
             };
             all.push(Allocations { name, workload, count, bytes });
         }
@@ -109,7 +110,7 @@ fn counted<C: Contestant>(runtime: &Runtime, url: &str, workload: Workload) -> R
     let mut operations = |count: u32| {
         runtime.block_on(async {
             for _ in 0..count {
-                workload.run_on(&contestant, keys.draw()).await?;
+                workload.next(&mut keys).run_on(&contestant, keys.draw()).await?;
             }
             anyhow::Ok(())
         })

@@ -1,4 +1,4 @@
-//! The comparison: every contestant runs every workload at every number of tasks, round after round.
+//! The comparison: every contestant runs every course that it enters, round after round.
 //!
 //! Contestants take turns within each round, each time from another one on, so that a machine that slows down slows all of
 //! them down. Only the pool whose turn it is is open.
@@ -6,18 +6,18 @@
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
-use crate::contestants::{Bb8, Contestant, Deadpool, Diesel, Name, Ours, Sqlx};
+use crate::contestants::{Bb8, Contestant, Deadpool, Diesel, Name, Ours, Pgbench, Sqlx};
+use crate::course::{Course, Way};
+use crate::delay::DelayLine;
 use crate::measure::{self, Sample};
-use crate::plan::{Plan, TASKS};
+use crate::plan::Plan;
 use crate::server::Server;
-use crate::workload::Workload;
 
-/// How all did at one workload and one number of tasks.
+/// How all did at one course.
 #[derive(Debug)]
 pub(crate) struct Race {
-    pub(crate) workload: Workload,
-    pub(crate) tasks: usize,
-    /// In the order of [`Name::ALL`].
+    pub(crate) course: Course,
+    /// In the order of the entrants, ours first.
     pub(crate) results: Vec<Outcome>,
 }
 
@@ -27,25 +27,42 @@ pub(crate) struct Outcome {
     pub(crate) name: Name,
     /// Operations per second of each round.
     pub(crate) throughputs: Vec<f64>,
-    /// Nanoseconds, of all rounds.
+    /// Nanoseconds, of all rounds. Empty for a contestant that tells only averages.
     pub(crate) latencies: Histogram<u64>,
+    /// The 99th percentile of each round in nanoseconds; no number for a contestant that tells only averages.
+    pub(crate) p99s: Vec<f64>,
+    /// The average latency of each round in nanoseconds.
+    pub(crate) averages: Vec<f64>,
     /// Tasks of each round that were never served.
     pub(crate) never_served: Vec<usize>,
+    /// Long statements per second of each round.
+    pub(crate) pauses: Vec<f64>,
+}
+
+/// What contestants run on.
+pub(crate) struct Ground<'a> {
+    pub(crate) url: &'a str,
+    /// There if any course is far away.
+    pub(crate) line: Option<&'a DelayLine>,
+    pub(crate) server: &'a Server,
+    /// Runs without it where it is missing.
+    pub(crate) pgbench: Option<&'a Pgbench>,
 }
 
 /// Runs all rounds.
-pub(crate) async fn run(url: &str, server: &Server, plan: &Plan) -> Result<Vec<Race>> {
-    let courses = Workload::ALL.into_iter().flat_map(|workload| TASKS.map(|tasks| (workload, tasks)));
-    let mut races: Vec<_> = courses.map(|(workload, tasks)| Race::new(workload, tasks)).collect();
-    for round in 0..plan.rounds {
-        eprintln!("round {} of {}", round + 1, plan.rounds);
-        for (index, race) in races.iter_mut().enumerate() {
-            for turn in 0..Name::ALL.len() {
-                let place = (turn + round + index) % Name::ALL.len();
-                let outcome = &mut race.results[place];
-                let sample = one(outcome.name, url, server, plan, race.workload, race.tasks)
+pub(crate) async fn run(ground: &Ground<'_>, plan: &Plan, courses: &[Course]) -> Result<Vec<Race>> {
+    let mut races: Vec<_> = courses.iter().map(|course| Race::new(*course, ground)).collect();
+    let rounds = courses.iter().map(|course| course.rounds(plan)).max().unwrap_or(0);
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}", round + 1);
+        let held = races.iter_mut().filter(|race| round < race.course.rounds(plan));
+        for (index, race) in held.enumerate() {
+            let entrants = race.results.len();
+            for turn in 0..entrants {
+                let outcome = &mut race.results[(turn + round + index) % entrants];
+                let sample = one(outcome.name, ground, plan, race.course)
                     .await
-                    .with_context(|| outcome.name.package())?;
+                    .with_context(|| format!("{}, {}", race.course.title(), outcome.name.package()))?;
                 outcome.add(sample)?;
             }
         }
@@ -53,57 +70,68 @@ pub(crate) async fn run(url: &str, server: &Server, plan: &Plan) -> Result<Vec<R
     Ok(races)
 }
 
-async fn one(
-    name: Name,
-    url: &str,
-    server: &Server,
-    plan: &Plan,
-    workload: Workload,
-    tasks: usize,
-) -> Result<Sample> {
+async fn one(name: Name, ground: &Ground<'_>, plan: &Plan, course: Course) -> Result<Sample> {
     match name {
-        Name::Ours => turn::<Ours>(url, server, plan, workload, tasks).await,
-        Name::Deadpool => turn::<Deadpool>(url, server, plan, workload, tasks).await,
-        Name::Bb8 => turn::<Bb8>(url, server, plan, workload, tasks).await,
-        Name::Sqlx => turn::<Sqlx>(url, server, plan, workload, tasks).await,
-        Name::Diesel => turn::<Diesel>(url, server, plan, workload, tasks).await,
+        Name::Ours => turn::<Ours>(ground, plan, course).await,
+        Name::Deadpool => turn::<Deadpool>(ground, plan, course).await,
+        Name::Bb8 => turn::<Bb8>(ground, plan, course).await,
+        Name::Sqlx => turn::<Sqlx>(ground, plan, course).await,
+        Name::Diesel => turn::<Diesel>(ground, plan, course).await,
+        Name::Pgbench => {
+            let sample = ground.pgbench.context("it is not here")?.select().await?;
+            ground.server.wait_until_alone().await?;
+            Ok(sample)
+        }
     }
 }
 
-async fn turn<C: Contestant>(
-    url: &str,
-    server: &Server,
-    plan: &Plan,
-    workload: Workload,
-    tasks: usize,
-) -> Result<Sample> {
-    server.tidy().await?;
-    let contestant = measure::open::<C>(url, server).await?;
+async fn turn<C: Contestant>(ground: &Ground<'_>, plan: &Plan, course: Course) -> Result<Sample> {
+    let Course { workload, tasks, way, .. } = course;
+    let url = match way {
+        Way::Near => ground.url,
+        Way::Far => ground.line.context("there is no delay line")?.url(),
+    };
+    ground.server.tidy().await?;
+    let contestant = measure::open::<C>(url, ground.server).await?;
     // With enough tasks to reach all connections, so that each has prepared its statements.
     measure::sample(&contestant, workload, tasks.max(64), plan.warm_up / 2).await?;
     measure::sample(&contestant, workload, tasks, plan.warm_up / 2).await?;
     let sample = measure::sample(&contestant, workload, tasks, plan.window).await?;
-    measure::close(contestant, server).await?;
+    measure::close(contestant, ground.server).await?;
     Ok(sample)
 }
 
 impl Race {
-    fn new(workload: Workload, tasks: usize) -> Self {
-        let results = Name::ALL.map(|name| Outcome {
-            name,
-            throughputs: Vec::new(),
-            latencies: measure::histogram(),
-            never_served: Vec::new(),
-        });
-        Self { workload, tasks, results: results.into() }
+    fn new(course: Course, ground: &Ground<'_>) -> Self {
+        let is_here = |name: &Name| *name != Name::Pgbench || ground.pgbench.is_some();
+        let entrants = course.entrants.iter().copied().filter(is_here);
+        Self { course, results: entrants.map(Outcome::new).collect() }
     }
 }
 
 impl Outcome {
+    fn new(name: Name) -> Self {
+        Self {
+            name,
+            throughputs: Vec::new(),
+            latencies: measure::histogram(),
+            p99s: Vec::new(),
+            averages: Vec::new(),
+            never_served: Vec::new(),
+            pauses: Vec::new(),
+        }
+    }
+
     fn add(&mut self, sample: Sample) -> Result<()> {
         self.throughputs.push(sample.throughput);
+        self.p99s.push(match sample.latencies.len() {
+            0 => f64::NAN,
+            _ => sample.latencies.value_at_quantile(0.99) as f64,
+        });
         self.latencies.add(sample.latencies)?;
+        self.averages.push(sample.average);
         self.never_served.push(sample.never_served);
+        self.pauses.push(sample.pauses);
         Ok(())
     }
 }

@@ -3,18 +3,24 @@
 use serde::Serialize;
 
 use crate::contestants::Name;
+use crate::course::Way;
+use crate::distance::Distance;
 use crate::plan::{CONNECTIONS, Plan};
 use crate::race::{Outcome, Race};
+use crate::verdict::Verdict;
 use crate::workload::{ROWS, Workload};
 
-/// A run.
+/// A run. What was not asked for is empty.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) about: About,
+    pub(crate) distance: Option<Distance>,
     pub(crate) races: Vec<Standings>,
     pub(crate) acquire: Vec<Acquire>,
-    pub(crate) observing: Observing,
+    pub(crate) observing: Option<Observing>,
     pub(crate) allocations: Vec<Allocations>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// What was run on what.
@@ -22,6 +28,8 @@ pub(crate) struct Report {
 pub(crate) struct About {
     pub(crate) plan: &'static str,
     pub(crate) rounds: usize,
+    /// Of the races that not all pools take part in.
+    pub(crate) rounds_of_few: usize,
     pub(crate) window_ms: u128,
     pub(crate) warm_up_ms: u128,
     pub(crate) connections: u32,
@@ -35,13 +43,15 @@ pub(crate) struct About {
     pub(crate) noise: f64,
 }
 
-/// How all did at one workload and number of tasks.
+/// How all did at one course.
 #[derive(Debug, Serialize)]
 pub(crate) struct Standings {
+    pub(crate) title: String,
     pub(crate) workload: Workload,
     pub(crate) tasks: usize,
+    pub(crate) way: Way,
     pub(crate) contestants: Vec<Standing>,
-    /// Ours against the best peer of each figure, which need not be the same one. A peer that did not serve every task is
+    /// Ours against the best pool of each figure, which need not be the same one. A peer that did not serve every task is
     /// no measure for times, since it has served the others at the cost of those.
     pub(crate) ours_to_best: Ratios,
     pub(crate) best_throughput: Name,
@@ -56,6 +66,8 @@ pub(crate) struct Standing {
     pub(crate) throughput: f64,
     pub(crate) throughput_of_rounds: Vec<f64>,
     pub(crate) operations: u64,
+    /// The median of the rounds' averages.
+    pub(crate) average: f64,
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
@@ -64,6 +76,8 @@ pub(crate) struct Standing {
     /// Tasks without a single operation in a round: the median of the rounds, and each.
     pub(crate) never_served: f64,
     pub(crate) never_served_of_rounds: Vec<usize>,
+    /// Long statements per second: the median of the rounds.
+    pub(crate) pauses: f64,
     /// Ours divided by this one.
     pub(crate) ours_to_this: Ratios,
 }
@@ -78,6 +92,8 @@ pub(crate) struct Ratios {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
+    /// The same by rounds, as the throughput is.
+    pub(crate) p99_of_rounds: f64,
     pub(crate) p999: f64,
 }
 
@@ -108,42 +124,60 @@ pub(crate) struct Allocations {
     pub(crate) bytes: f64,
 }
 
+/// What is allocated while tasks wait, for each of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Waiting {
+    pub(crate) name: Name,
+    pub(crate) tasks: usize,
+    /// Of the server, on which the statements waited that had reached it.
+    pub(crate) sessions: i64,
+    pub(crate) bytes: f64,
+    pub(crate) count: f64,
+}
+
 impl Report {
-    pub(crate) fn new(
-        plan: &Plan,
-        postgresql: &str,
-        races: &[Race],
-        acquire: Vec<Acquire>,
-        observing: Observing,
-    ) -> Self {
+    /// Of the races, without what is measured beside them.
+    pub(crate) fn new(plan: &Plan, postgresql: &str, pgbench: Option<&str>, races: &[Race]) -> Self {
+        let of_pool = |name: Name| (name.package(), locked_version(name.package()));
+        let of_pgbench = pgbench.map(|version| (Name::Pgbench.package(), version.to_owned()));
         let about = About {
             plan: plan.name,
             rounds: plan.rounds,
+            rounds_of_few: plan.rounds_of_few,
             window_ms: plan.window.as_millis(),
             warm_up_ms: plan.warm_up.as_millis(),
             connections: CONNECTIONS,
             rows: ROWS,
             postgresql: postgresql.to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            versions: Name::ALL.map(|name| (name.package(), locked_version(name.package()))).into(),
+            versions: Name::POOLS.into_iter().map(of_pool).chain(of_pgbench).collect(),
             noise: noise(races),
         };
         let races = races.iter().map(Standings::of).collect();
-        Self { about, races, acquire, observing, allocations: Vec::new() }
+        Self {
+            about,
+            distance: None,
+            races,
+            acquire: Vec::new(),
+            observing: None,
+            allocations: Vec::new(),
+            waiting: Vec::new(),
+            verdicts: Vec::new(),
+        }
     }
 }
 
 impl Standings {
     fn of(race: &Race) -> Self {
-        let (ours, peers) = race.results.split_first().expect("ours is the first");
-        let ratio_to = |peer| Ratios::of(ours, peer).throughput;
-        let faster = |a, b| if ratio_to(b) < ratio_to(a) { b } else { a };
-        let fastest = peers.iter().reduce(faster).expect("there are peers");
-        let served_all: Vec<_> =
-            peers.iter().filter(|peer| peer.never_served.iter().all(|tasks| *tasks == 0)).collect();
+        let (ours, others) = race.results.split_first().expect("ours is the first");
+        let peers: Vec<_> = others.iter().filter(|other| other.name != Name::Pgbench).collect();
+        let ratio_to = |peer: &Outcome| Ratios::of(ours, peer).throughput;
+        let by_ratio = |a: &&Outcome, b: &&Outcome| ratio_to(a).total_cmp(&ratio_to(b));
+        let fastest = peers.iter().copied().min_by(by_ratio).expect("there are peers");
+        let served_all = |peer: &&Outcome| peer.never_served.iter().all(|tasks| *tasks == 0);
         let quickest_at = |quantile| {
-            let quicker = |a, b| if micros(b, quantile) < micros(a, quantile) { b } else { a };
-            served_all.iter().copied().reduce(quicker)
+            let by_time = |a: &&Outcome, b: &&Outcome| micros(a, quantile).total_cmp(&micros(b, quantile));
+            peers.iter().copied().filter(served_all).min_by(by_time)
         };
         let of_best = |quantile| {
             quickest_at(quantile).map_or(f64::NAN, |best| micros(ours, quantile) / micros(best, quantile))
@@ -156,8 +190,10 @@ impl Standings {
             ..Ratios::of(ours, fastest)
         };
         Self {
-            workload: race.workload,
-            tasks: race.tasks,
+            title: race.course.title(),
+            workload: race.course.workload,
+            tasks: race.course.tasks,
+            way: race.course.way,
             contestants: race.results.iter().map(|outcome| Standing::of(outcome, ours)).collect(),
             ours_to_best,
             best_throughput: fastest.name,
@@ -165,9 +201,9 @@ impl Standings {
         }
     }
 
-    pub(crate) fn title(&self) -> String {
-        let s = if self.tasks == 1 { "" } else { "s" };
-        format!("{}, {} task{s}", self.workload.title(), self.tasks)
+    /// A contestant that took part.
+    pub(crate) fn standing(&self, name: Name) -> Option<&Standing> {
+        self.contestants.iter().find(|standing| standing.name == name)
     }
 }
 
@@ -179,6 +215,7 @@ impl Standing {
             throughput: median(&outcome.throughputs),
             throughput_of_rounds: outcome.throughputs.clone(),
             operations: outcome.latencies.len(),
+            average: median(&outcome.averages) / 1_000.0,
             p50: micros(outcome, 0.5),
             p95: micros(outcome, 0.95),
             p99: micros(outcome, 0.99),
@@ -186,6 +223,7 @@ impl Standing {
             max: micros(outcome, 1.0),
             never_served: median(&never_served),
             never_served_of_rounds: outcome.never_served.clone(),
+            pauses: median(&outcome.pauses),
             ours_to_this: Ratios::of(ours, outcome),
         }
     }
@@ -193,8 +231,10 @@ impl Standing {
 
 impl Ratios {
     fn of(ours: &Outcome, other: &Outcome) -> Self {
-        let rounds = ours.throughputs.iter().zip(&other.throughputs).map(|(ours, other)| ours / other);
-        let rounds: Vec<_> = rounds.collect();
+        let by_round = |ours: &[f64], other: &[f64]| -> Vec<_> {
+            ours.iter().zip(other).map(|(ours, other)| ours / other).collect()
+        };
+        let rounds = by_round(&ours.throughputs, &other.throughputs);
         let of_quantile = |quantile| micros(ours, quantile) / micros(other, quantile);
         Self {
             throughput: median(&rounds),
@@ -202,12 +242,17 @@ impl Ratios {
             p50: of_quantile(0.5),
             p95: of_quantile(0.95),
             p99: of_quantile(0.99),
+            p99_of_rounds: median(&by_round(&ours.p99s, &other.p99s)),
             p999: of_quantile(0.999),
         }
     }
 }
 
+/// Not a number for a contestant that tells only averages.
 fn micros(outcome: &Outcome, quantile: f64) -> f64 {
+    if outcome.latencies.is_empty() {
+        return f64::NAN;
+    }
     outcome.latencies.value_at_quantile(quantile) as f64 / 1_000.0
 }
 

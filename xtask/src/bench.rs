@@ -20,12 +20,28 @@ pub(crate) struct Args {
 /// What is compared.
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Throughput, latency and allocations against deadpool-postgres, bb8-postgres, sqlx and diesel-async
-    Peers(Options),
+    /// Throughput, latency and memory against deadpool-postgres, bb8-postgres, sqlx, diesel-async and pgbench
+    Peers {
+        #[command(flatten)]
+        part: Part,
+        #[command(flatten)]
+        options: Options,
+    },
     /// A thousand migrations against sqlx and refinery; status, splitting, and migration 001 for itself
     Migrate(Options),
     /// What the log, metrics and spans cost the throughput
     Observe(Options),
+}
+
+/// What of a comparison is run.
+#[derive(Debug, Default, clap::Args)]
+struct Part {
+    /// Only what has this text in its title, as in the headings of the tables
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// So many rounds of each race
+    #[arg(long)]
+    rounds: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,10 +62,11 @@ struct Options {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (what, args) = match &args.what {
-        What::Peers(args) => ("peers", args),
-        What::Migrate(args) => ("migrate", args),
-        What::Observe(args) => ("observe", args),
+    let whole = Part::default();
+    let (what, part, args) = match &args.what {
+        What::Peers { part, options } => ("peers", part, options),
+        What::Migrate(options) => ("migrate", &whole, options),
+        What::Observe(options) => ("observe", &whole, options),
     };
     let backend = backend(args.backend, args.url.clone(), image::NAME, None)?;
     let runtime = Runtime::new()?;
@@ -62,13 +79,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let server = runtime.block_on(TestServer::start(&backend))?;
     println!("measuring on {}", server.origin());
-    let result = measure(what, args, &runtime, &interruption, &server);
+    let result = measure(what, part, args, &runtime, &interruption, &server);
     runtime.block_on(server.stop())?;
     result
 }
 
 fn measure(
     what: &str,
+    part: &Part,
     args: &Options,
     runtime: &Runtime,
     interruption: &Interruption,
@@ -79,6 +97,12 @@ fn measure(
     command.arg(what).arg(database.url());
     if args.quick {
         command.arg("--quick");
+    }
+    if let Some(only) = &part.only {
+        command.arg("--only").arg(only);
+    }
+    if let Some(rounds) = part.rounds {
+        command.arg("--rounds").arg(rounds.to_string());
     }
     if let Some(report) = &args.report {
         command.arg("--report").arg(std::path::absolute(report)?);

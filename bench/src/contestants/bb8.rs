@@ -1,4 +1,4 @@
-//! bb8-postgres. It has no cache of statements, so a manager around its own keeps the three prepared statements beside
+//! bb8-postgres. It has no cache of statements, so a manager around its own keeps the prepared statements beside
 //! each client: the fastest that a user of bb8 can build, without even the look-up that a cache costs.
 
 use anyhow::Result;
@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error, NoTls, Statement};
 
 use crate::contestants::Contestant;
 use crate::plan::{CONNECTIONS, PATIENCE};
-use crate::workload::{INSERT, Item, SELECT, UPDATE};
+use crate::workload::{INSERT, Item, PAUSE, SELECT, UPDATE};
 
 /// bb8-postgres.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(crate) struct Prepared {
     select: Statement,
     update: Statement,
     insert: Statement,
+    pause: Statement,
 }
 
 impl ManageConnection for Preparing {
@@ -36,7 +37,8 @@ impl ManageConnection for Preparing {
         let select = client.prepare(SELECT).await?;
         let update = client.prepare(UPDATE).await?;
         let insert = client.prepare(INSERT).await?;
-        Ok(Prepared { client, select, update, insert })
+        let pause = client.prepare(PAUSE).await?;
+        Ok(Prepared { client, select, update, insert, pause })
     }
 
     async fn is_valid(&self, prepared: &mut Prepared) -> Result<(), Error> {
@@ -74,13 +76,25 @@ impl Contestant for Bb8 {
 
     async fn transaction(&self, key: i64) -> Result<()> {
         let mut prepared = self.0.get().await?;
-        let Prepared { client, select, update, insert } = &mut *prepared;
+        let Prepared { client, select, update, insert, .. } = &mut *prepared;
         let tx = client.transaction().await?;
         tx.execute(&*update, &[&key]).await?;
         let row = tx.query_one(&*select, &[&key]).await?;
         let (n, _label): Item = (row.try_get(0)?, row.try_get(1)?);
         tx.execute(&*insert, &[&key, &n]).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn insert(&self, item: i64, n: i64) -> Result<()> {
+        let prepared = self.0.get().await?;
+        prepared.client.execute(&prepared.insert, &[&item, &n]).await?;
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let prepared = self.0.get().await?;
+        let _one: i32 = prepared.client.query_one(&prepared.pause, &[]).await?.try_get(0)?;
+        Ok(())
     }
 
     async fn close(&self) {

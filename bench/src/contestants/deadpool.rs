@@ -7,7 +7,7 @@ use tokio_postgres::NoTls;
 
 use crate::contestants::Contestant;
 use crate::plan::{CONNECTIONS, PATIENCE};
-use crate::workload::{INSERT, Item, SELECT, UPDATE};
+use crate::workload::{INSERT, Item, PAUSE, SELECT, UPDATE};
 
 /// deadpool-postgres.
 #[derive(Debug)]
@@ -48,6 +48,20 @@ impl Contestant for Deadpool {
         let insert = tx.prepare_cached(INSERT).await?;
         tx.execute(&insert, &[&key, &n]).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn insert(&self, item: i64, n: i64) -> Result<()> {
+        let client = self.0.get().await?;
+        let insert = client.prepare_cached(INSERT).await?;
+        client.execute(&insert, &[&item, &n]).await?;
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let client = self.0.get().await?;
+        let pause = client.prepare_cached(PAUSE).await?;
+        let _one: i32 = client.query_one(&pause, &[]).await?.try_get(0)?;
+        Ok(())
     }
 
     async fn close(&self) {

@@ -15,7 +15,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 use crate::contestants::Contestant;
 use crate::plan::{CONNECTIONS, PATIENCE};
-use crate::workload::{Item, UPDATE};
+use crate::workload::{Item, PAUSE, UPDATE};
 
 diesel::table! {
     items (id) {
@@ -73,6 +73,19 @@ impl Contestant for Diesel {
             })
             .await;
         Ok(done?)
+    }
+
+    async fn insert(&self, item: i64, n: i64) -> Result<()> {
+        let mut conn = self.0.get().await?;
+        let row = (journal::item.eq(item), journal::n.eq(n));
+        diesel::insert_into(journal::table).values(row).execute(&mut *conn).await?;
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let mut conn = self.0.get().await?;
+        diesel::sql_query(PAUSE).execute(&mut *conn).await?;
+        Ok(())
     }
 
     async fn close(&self) {

@@ -25,6 +25,7 @@ mod bb8;
 mod deadpool;
 mod diesel;
 mod ours;
+mod pgbench;
 mod sqlx;
 
 use anyhow::Result;
@@ -34,6 +35,7 @@ pub(crate) use self::bb8::Bb8;
 pub(crate) use self::deadpool::Deadpool;
 pub(crate) use self::diesel::Diesel;
 pub(crate) use self::ours::Ours;
+pub(crate) use self::pgbench::Pgbench;
 pub(crate) use self::sqlx::Sqlx;
 use crate::workload::Item;
 
@@ -54,11 +56,24 @@ pub(crate) trait Contestant: Sized + Send + Sync + 'static {
     /// Acquires a connection and runs the transaction.
     fn transaction(&self, key: i64) -> impl Future<Output = Result<()>> + Send;
 
+    /// The same statements in one transaction when none of them waits for what another one gives. Whoever has no quicker
+    /// way for that runs the transaction.
+    fn batch(&self, key: i64) -> impl Future<Output = Result<()>> + Send {
+        self.transaction(key)
+    }
+
+    /// Acquires a connection and inserts one row, by a statement that commits by itself.
+    fn insert(&self, item: i64, n: i64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Acquires a connection and runs the long statement.
+    fn pause(&self) -> impl Future<Output = Result<()>> + Send;
+
     /// Closes the pool; what remains of it ends when it is dropped.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// The contestants by name.
+/// The contestants by name. A further one of ours, with other settings, is a type beside [`Ours`] in `ours.rs`, a name here,
+/// an arm in [`race`](crate::race) and [`micro`](crate::micro), and an entrant of [courses](crate::course).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Name {
     #[serde(rename = "db-pool")]
@@ -71,12 +86,15 @@ pub(crate) enum Name {
     Sqlx,
     #[serde(rename = "diesel-async")]
     Diesel,
+    #[serde(rename = "pgbench")]
+    Pgbench,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 5] = [Self::Ours, Self::Deadpool, Self::Bb8, Self::Sqlx, Self::Diesel];
+    /// Those that are pools.
+    pub(crate) const POOLS: [Self; 5] = [Self::Ours, Self::Deadpool, Self::Bb8, Self::Sqlx, Self::Diesel];
 
-    /// The name of its crate.
+    /// The name of its crate, or its own.
     pub(crate) fn package(self) -> &'static str {
         match self {
             Self::Ours => "db-pool",
@@ -84,6 +102,7 @@ impl Name {
             Self::Bb8 => "bb8-postgres",
             Self::Sqlx => "sqlx",
             Self::Diesel => "diesel-async",
+            Self::Pgbench => "pgbench",
         }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode, Postgre
 
 use crate::contestants::Contestant;
 use crate::plan::{CONNECTIONS, PATIENCE};
-use crate::workload::{INSERT, Item, SELECT, UPDATE};
+use crate::workload::{INSERT, Item, PAUSE, SELECT, UPDATE};
 
 /// sqlx.
 #[derive(Debug)]
@@ -40,6 +40,16 @@ impl Contestant for Sqlx {
         let (n, _label): Item = sqlx::query_as(SELECT).bind(key).fetch_one(&mut *tx).await?;
         sqlx::query(INSERT).bind(key).bind(n).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn insert(&self, item: i64, n: i64) -> Result<()> {
+        sqlx::query(INSERT).bind(item).bind(n).execute(&self.0).await?;
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<()> {
+        let _one: (i32,) = sqlx::query_as(PAUSE).fetch_one(&self.0).await?;
+        Ok(())
     }
 
     async fn close(&self) {
