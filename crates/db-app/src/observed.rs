@@ -77,6 +77,11 @@ fn pool_figures(stats: Stats) -> PoolFigures {
     let mut figures = PoolFigures::named(stats.pool);
     (figures.idle, figures.in_use, figures.waiting) = (stats.idle, stats.in_use, stats.waiting);
     (figures.max, figures.min) = (stats.max, stats.min);
+    let lanes = &mut figures.lanes;
+    (lanes.open, lanes.in_flight, lanes.deepest) =
+        (stats.lanes.open, stats.lanes.in_flight, stats.lanes.deepest);
+    (lanes.operations, lanes.reruns, lanes.demotions) =
+        (stats.lanes.statements, stats.lanes.reruns, stats.lanes.demotions);
     figures
 }
 

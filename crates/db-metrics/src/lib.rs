@@ -40,4 +40,4 @@ mod tests;
 mod watched;
 
 pub use metrics::Metrics;
-pub use watched::{PoolFigures, ServerFigures};
+pub use watched::{LaneFigures, PoolFigures, ServerFigures};

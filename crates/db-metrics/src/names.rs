@@ -25,6 +25,18 @@ pub const CONNECTION_USE_TIME: &str = "db.client.connection.use_time";
 
 /// Connections that were closed, by reason. Ours, as are all that follow.
 pub const CONNECTION_CLOSED: &str = "db.client.connection.closed";
+/// Connections that are lanes, on which statements of many callers are in flight.
+pub const LANES: &str = "db.client.lane.count";
+/// Statements in flight on lanes.
+pub const LANE_IN_FLIGHT: &str = "db.client.lane.in_flight";
+/// Statements in flight on the lane with the most.
+pub const LANE_DEPTH: &str = "db.client.lane.depth";
+/// Statements that ran on lanes.
+pub const LANE_OPERATIONS: &str = "db.client.lane.operations";
+/// Of these, were run once more on a connection of their own.
+pub const LANE_RERUNS: &str = "db.client.lane.reruns";
+/// How often a statement was sent back to connections of its own.
+pub const LANE_DEMOTIONS: &str = "db.client.lane.demotions";
 /// Connections that could not be opened.
 pub const CONNECTION_FAILURES: &str = "db.client.connection.failures";
 /// Connections that did not come back for long.

@@ -26,6 +26,26 @@ pub struct PoolFigures {
     pub max: u32,
     /// The fewest that are kept open.
     pub min: u32,
+    /// Those that statements of many callers share.
+    pub lanes: LaneFigures,
+}
+
+/// The lanes of a pool at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneFigures {
+    /// Connections that are lanes.
+    pub open: u32,
+    /// Statements in flight on them.
+    pub in_flight: u32,
+    /// Those of the lane with the most.
+    pub deepest: u32,
+    /// Statements that ran on lanes since the beginning.
+    pub operations: u64,
+    /// Of these, were run once more elsewhere.
+    pub reruns: u64,
+    /// How often a statement was sent back.
+    pub demotions: u64,
 }
 
 /// A server of a cluster at one moment.
@@ -125,6 +145,7 @@ pub(crate) fn register(meter: &Meter, sources: &Arc<Sources>) {
             }
         }
     });
+    register_lanes(meter, sources);
     let about = "1 for the state that a server has, 0 for the others";
     gauge(meter, names::SERVERS, "{server}", about, sources, |sources, observe| {
         for server in sources.servers.ask() {
@@ -168,6 +189,47 @@ pub(crate) fn register(meter: &Meter, sources: &Arc<Sources>) {
             observe(pending, &[]);
         }
     });
+}
+
+fn register_lanes(meter: &Meter, sources: &Arc<Sources>) {
+    for (name, unit, about, figure) in [
+        (
+            names::LANES,
+            "{connection}",
+            "Connections that statements share",
+            (|lanes| lanes.open) as fn(&LaneFigures) -> u32,
+        ),
+        (names::LANE_IN_FLIGHT, "{operation}", "Statements in flight on lanes", |lanes| lanes.in_flight),
+        (names::LANE_DEPTH, "{operation}", "Statements in flight on the lane with the most", |lanes| {
+            lanes.deepest
+        }),
+    ] {
+        up_down(meter, name, unit, about, sources, move |sources, observe| {
+            for pool in sources.pools.ask() {
+                observe(figure(&pool.lanes).into(), &of_pool(&pool.name));
+            }
+        });
+    }
+    for (name, unit, about, figure) in [
+        (
+            names::LANE_OPERATIONS,
+            "{operation}",
+            "Statements that ran on lanes",
+            (|lanes| lanes.operations) as fn(&LaneFigures) -> u64,
+        ),
+        (names::LANE_RERUNS, "{operation}", "Statements that ran once more elsewhere", |lanes| lanes.reruns),
+        (names::LANE_DEMOTIONS, "{demotion}", "Statements that were sent back from lanes", |lanes| {
+            lanes.demotions
+        }),
+    ] {
+        let callback = asking(sources, move |sources, observe: Observe<'_, u64>| {
+            for pool in sources.pools.ask() {
+                observe(figure(&pool.lanes), &of_pool(&pool.name));
+            }
+        });
+        let counter = meter.u64_observable_counter(name).with_unit(unit).with_description(about);
+        counter.with_callback(callback).build();
+    }
 }
 
 fn of_cluster(server: &str) -> KeyValue {

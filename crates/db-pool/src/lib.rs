@@ -50,6 +50,28 @@
 //! - **Spans.** Each statement is a span of `tracing` (target `db::span`, level `debug`) with the names of the OpenTelemetry
 //!   conventions, a child of the caller's. Its text has no literals.
 //!
+//! # Lanes
+//! A connection that one caller has is idle between its request and the answer, and each statement costs a write, a read and two
+//! wake-ups. Short statements therefore share a few of the pool's connections, on which those of many callers are in flight at the
+//! same time, in one write and one read together. It happens by itself for the verbs of [`Pool`], which are transactions of their
+//! own, and nobody sees a difference but in speed:
+//! - **Which statements** is learned. One of which nothing is known has a connection of its own. When it was short there for a while
+//!   it may use lanes; one slow run, or a large result, sends it back, for longer each time. What touches the session (`SET`,
+//!   cursors, locks of the session, temporary tables, whatever is not plainly SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES)
+//!   never does; that is read from its text. [`Pool::lane_uses`] says of each statement why it does or does not.
+//! - **Nobody waits long behind another.** A lane takes no more than the server answers within a time, and nothing while its
+//!   oldest statement is late; then the rest of the pool takes over. A lane has a `statement_timeout` of its own, and what is
+//!   stopped by it runs once more on a connection of its own.
+//! - **Whoever goes away** leaves its statement to its end: nothing is cancelled on a lane, where it might hit another one.
+//! - **A lane that is lost** fails what was in flight as any lost connection would: what was not sent runs elsewhere, the rest is
+//!   unknown. Others open after a moment.
+//! - **Lanes are connections of the pool**, within its maximum, a quarter of it at the most. They are replaced as all are, except that
+//!   a lane counts as one use however much runs on it, go back when nobody uses them, and give way to callers who wait for long.
+//! - **None of it**: [`Autocommit::exclusive`] for a statement, [`LaneSettings::off`] for the pool. There are no lanes behind
+//!   [`Pooler::Transaction`] and with [`Reset::Discard`].
+//!
+//! [`LaneSettings`] has the figures and their reasons.
+//!
 //! # Settings
 //! [`Settings`] is a plain struct. Each field says its default, its minimum and the reason for it. Nothing is read from the
 //! environment.
@@ -72,7 +94,7 @@
 //!
 //! # Limits
 //! - [`Reset::Light`] undoes what the wire or the statement's text shows: `SET`, `set_config`, `LISTEN`, cursors, advisory
-//!   locks. It does not see temporary tables, nor what functions and `DO` blocks do inside.
+//!   locks. It does not see temporary tables, nor what functions and `DO` blocks do inside; on a lane neither.
 //!   [`Reset::Discard`] undoes these too, with a round trip for each use.
 //! - `PREPARE`, `DEALLOCATE ALL` and `DISCARD ALL` in SQL cost their connection when it comes back: the driver has prepared
 //!   statements of its own there.

@@ -45,6 +45,7 @@ pub(super) async fn database(_: Insider, State(shared): State<Arc<Shared>>) -> R
         "performance": window.figures(),
         "errors": window.errors(),
         "slow": window.slow(),
+        "lane_uses": database.lane_uses(),
         "servers": database.servers(),
         "server": database.server(),
         "configuration": database.settings(),

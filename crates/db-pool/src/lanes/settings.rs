@@ -22,15 +22,15 @@ pub struct LaneSettings {
     /// a tenth of that, and a busy machine may add the rest. Above zero.
     pub short: Duration,
     /// A statement that takes longer on a lane has its next runs on connections of its own. While one takes half as long, its lane
-    /// takes no others. Default 20 ms, ten times what is short: what a busy machine adds now and then is not held against a
-    /// statement.
+    /// takes no others. Default 50 ms: what a busy machine adds now and then is not held against a statement, and to be
+    /// tried out again costs more than such a wait.
     pub slow: Duration,
     /// `statement_timeout` on a lane, or that of the pool if that is shorter. Default 200 ms. What is stopped by it had no effect,
     /// and is run again on a connection of its own, with the pool's time-out: its caller does not notice. Those behind
     /// it waited for so long, at the most. Above zero.
     pub timeout: Duration,
-    /// How often in a row a statement must have been short on connections of its own before it uses lanes, at least 1. Default 8;
-    /// four times as often after each time that it was slow soon after.
+    /// How often a statement must have been short on connections of its own before it uses lanes, at least 1. Default 8; four
+    /// times as often, up to 64 times, after each time that it was slow soon after. A run that was not short takes back two.
     pub trial: u32,
     /// A result of more bytes has the statement's next runs on connections of its own. Default 64 KiB: the results on a lane pass
     /// through one task.
@@ -64,7 +64,7 @@ impl Default for LaneSettings {
             depth: 256,
             wait: Duration::from_millis(50),
             short: Duration::from_millis(2),
-            slow: Duration::from_millis(20),
+            slow: Duration::from_millis(50),
             timeout: Duration::from_millis(200),
             trial: 8,
             max_bytes: 64 * 1024,
