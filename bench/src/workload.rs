@@ -127,10 +127,11 @@ mod tests {
     /// A mixed load by task: one task in twenty is long, and stays so.
     #[test]
     fn every_twentieth_task_is_long() {
-        let is_long = |task| Workload::MixedByTask.next(&mut Keys::of_task(task)) == Operation::Pause;
+        let mixed = Workload::MixedByTask;
+        let is_long = |task: &usize| mixed.next(&mut Keys::of_task(*task)) == Operation::Pause;
         let check = |tasks, expect| {
-            assert_eq!((0..tasks).filter(|task| is_long(*task)).count(), expect);
-            assert_eq!((0..tasks).filter(|task| !Workload::MixedByTask.measures(*task)).count(), expect);
+            assert_eq!((0..tasks).filter(is_long).count(), expect);
+            assert!((0..tasks).all(|task| is_long(&task) != mixed.measures(task)), "{tasks}");
         };
         check(1, 0);
         check(64, 3);
