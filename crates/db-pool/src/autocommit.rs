@@ -154,23 +154,19 @@ impl Autocommit<'_> {
                 Pick::None => {}
             }
         }
-        // Kept apart, since those on lanes need not carry it.
-        Box::pin(async {
-            let conn = self.acquire().await?;
-            let started = Instant::now();
-            let output = V::alone(&conn, sql, params).await?;
-            shared.lanes.learned.ran_alone(&history, started.elapsed(), V::bytes(&output));
-            if let Some((opening, held)) = opening.and_then(|opening| Some((opening, conn.into_held()?))) {
-                shared.lanes.open(opening, held);
-            }
-            Ok(output)
-        })
-        .await
+        let conn = self.acquire().await?;
+        let started = Instant::now();
+        let output = Box::pin(V::alone(&conn, sql, params)).await?;
+        shared.lanes.learned.ran_alone(&history, started.elapsed(), V::bytes(&output));
+        if let Some((opening, held)) = opening.and_then(|opening| Some((opening, conn.into_held()?))) {
+            shared.lanes.open(opening, held);
+        }
+        Ok(output)
     }
 
     async fn alone<V: Verb>(&self, sql: &str, params: Params<'_>) -> Result<V::Output> {
         let conn = self.acquire().await?;
-        V::alone(&conn, sql, params).await
+        Box::pin(V::alone(&conn, sql, params)).await
     }
 
     /// A connection that keeps to the deadline.
