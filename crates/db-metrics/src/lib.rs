@@ -25,15 +25,25 @@
 //! - **Names** are in [`names`], those of the conventions and our own beside them.
 //!
 //! # Features
-//! None. The crate needs the API of OpenTelemetry only: exporting is whose service it is.
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `bound` | no | series that are found once and not for each record (bound instruments) |
+//!
+//! The crate needs the API of OpenTelemetry only: exporting is whose service it is. Bound instruments are an experiment of
+//! OpenTelemetry 0.33. `bound` alone changes nothing: the SDK needs its feature `experimental_metrics_bound_instruments`. Where
+//! an SDK cannot bind, was built without that feature, has no room for another series, or has the series from another
+//! [`Metrics`], each record looks for its series as without `bound`; nothing is lost.
 //!
 //! # Foreign types in this API
 //! `opentelemetry::metrics::Meter`.
 
 mod attributes;
+#[cfg(all(test, feature = "bound"))]
+mod bound_tests;
 mod instruments;
 mod metrics;
 pub mod names;
+mod series;
 mod statements;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,8 @@ use opentelemetry::metrics::Meter;
 use crate::attributes::{Made, of_pool, of_server, word};
 use crate::instruments::Instruments;
 use crate::names::attribute;
-use crate::statements::{Distinct, SUMMARIES, Statements};
+use crate::series::Series;
+use crate::statements::{Distinct, SUMMARIES, Statement, Statements};
 use crate::watched::{PoolFigures, ServerFigures, Sources, register};
 
 /// How many codes of errors are told apart: a function of the server may raise any.
@@ -30,11 +31,18 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     database: String,
     instruments: Instruments,
-    pools: Made<[KeyValue; 1]>,
+    pools: Made<Pool>,
     servers: Made<Statements>,
     seen: Arc<Distinct>,
     codes: Distinct,
     sources: Arc<Sources>,
+}
+
+/// A pool, with the series of what happens all the time.
+struct Pool {
+    attributes: [KeyValue; 1],
+    wait_time: Series<f64>,
+    use_time: Series<f64>,
 }
 
 impl Metrics {
@@ -84,17 +92,28 @@ impl Metrics {
         self.0.instruments.migration_duration.record(took.as_secs_f64(), &[]);
     }
 
+    fn known_pool(&self, name: &str) -> &Pool {
+        let Inner { pools, instruments, .. } = &*self.0;
+        pools.of(name, || Pool {
+            attributes: of_pool(name),
+            wait_time: Series::of(&instruments.wait_time),
+            use_time: Series::of(&instruments.use_time),
+        })
+    }
+
     fn pool(&self, name: &str) -> &[KeyValue; 1] {
-        self.0.pools.of(name, || of_pool(name))
+        &self.known_pool(name).attributes
     }
 
     fn with_pool(&self, name: &str, more: impl IntoIterator<Item = KeyValue>) -> Vec<KeyValue> {
         self.pool(name).iter().cloned().chain(more).collect()
     }
 
-    fn statements(&self, endpoint: &str) -> &Statements {
-        let Inner { database, servers, seen, .. } = &*self.0;
-        servers.of(endpoint, || Statements::new(database, endpoint, Arc::clone(seen)))
+    /// Gives `record` what is known of a statement.
+    fn with_statement(&self, endpoint: &str, sql: &str, record: impl FnOnce(&Statement)) {
+        let Inner { database, servers, seen, instruments, .. } = &*self.0;
+        let statements = servers.of(endpoint, || Statements::new(database, endpoint, Arc::clone(seen)));
+        statements.with(sql, instruments, record);
     }
 
     fn instruments(&self) -> &Instruments {
@@ -115,7 +134,8 @@ impl Observer for Metrics {
     }
 
     fn acquired(&self, event: &Acquired<'_>) {
-        self.instruments().wait_time.record(event.waited.as_secs_f64(), self.pool(event.pool));
+        let pool = self.known_pool(event.pool);
+        pool.wait_time.record(event.waited.as_secs_f64(), &pool.attributes);
     }
 
     fn acquire_failed(&self, event: &AcquireFailed<'_>) {
@@ -126,7 +146,8 @@ impl Observer for Metrics {
     }
 
     fn released(&self, event: &Released<'_>) {
-        self.instruments().use_time.record(event.held.as_secs_f64(), self.pool(event.pool));
+        let pool = self.known_pool(event.pool);
+        pool.use_time.record(event.held.as_secs_f64(), &pool.attributes);
     }
 
     fn closed(&self, event: &Closed<'_>) {
@@ -147,16 +168,17 @@ impl Observer for Metrics {
 
     fn executed(&self, event: &Executed<'_>) {
         let Inner { instruments, codes, .. } = &*self.0;
-        self.statements(event.endpoint).with_attributes(event.sql, |attributes| {
+        self.with_statement(event.endpoint, event.sql, |statement| {
             let took = event.took.as_secs_f64();
             match event.error {
-                None => instruments.operation_duration.record(took, attributes),
+                None => statement.took(took),
                 Some(error) => {
-                    instruments.operation_duration.record(took, &of_failure(attributes, error, codes))
+                    let attributes = of_failure(&statement.attributes, error, codes);
+                    instruments.operation_duration.record(took, &attributes);
                 }
             }
             if let Some(rows) = event.rows {
-                instruments.returned_rows.record(rows, attributes);
+                statement.gave(rows);
             }
         });
         if event.is_slow {
@@ -166,9 +188,9 @@ impl Observer for Metrics {
 
     fn abandoned(&self, event: &Abandoned<'_>) {
         let (instruments, took) = (self.instruments(), event.took.as_secs_f64());
-        self.statements(event.endpoint).with_attributes(event.sql, |attributes| {
+        self.with_statement(event.endpoint, event.sql, |statement| {
             let more = [KeyValue::new(attribute::ERROR_TYPE, "cancelled")];
-            let attributes: Vec<_> = attributes.iter().cloned().chain(more).collect();
+            let attributes: Vec<_> = statement.attributes.iter().cloned().chain(more).collect();
             instruments.operation_duration.record(took, &attributes);
         });
         if event.is_slow {

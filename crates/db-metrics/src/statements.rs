@@ -1,4 +1,4 @@
-//! What is known of each statement: the attributes of its operations. Bounded, whatever is run.
+//! What is known of each statement: the attributes and series of its operations. Bounded, whatever is run.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -7,7 +7,9 @@ use db_core::query_summary;
 use opentelemetry::KeyValue;
 
 use crate::attributes::of_server;
+use crate::instruments::Instruments;
 use crate::names::attribute;
+use crate::series::Series;
 
 /// How many summaries are told apart; the others are [`OTHER`].
 pub(crate) const SUMMARIES: usize = 200;
@@ -29,7 +31,35 @@ pub(crate) struct Statements {
     common: Vec<KeyValue>,
     /// The summaries, on all servers.
     seen: Arc<Distinct>,
-    known: RwLock<HashMap<Box<str>, Box<[KeyValue]>>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    texts: HashMap<Box<str>, Arc<Statement>>,
+    /// By their summaries. Never forgotten: there are as many as series.
+    summaries: HashMap<String, Arc<Statement>>,
+}
+
+/// All statements with one summary.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// The attributes of an operation that went well.
+    pub(crate) attributes: Box<[KeyValue]>,
+    duration: Series<f64>,
+    rows: Series<u64>,
+}
+
+impl Statement {
+    /// An operation that went well took so many seconds.
+    pub(crate) fn took(&self, seconds: f64) {
+        self.duration.record(seconds, &self.attributes);
+    }
+
+    /// An operation gave so many rows.
+    pub(crate) fn gave(&self, rows: u64) {
+        self.rows.record(rows, &self.attributes);
+    }
 }
 
 /// Words that are told apart, up to so many.
@@ -68,24 +98,47 @@ impl Statements {
         Self { common, seen, known: RwLock::default() }
     }
 
-    /// Gives `record` the attributes of an operation that went well. Nothing else may be asked for in it: a lock is held, which
-    /// costs less than a count of references that every thread writes to.
-    pub(crate) fn with_attributes<T>(&self, sql: &str, record: impl FnOnce(&[KeyValue]) -> T) -> T {
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
-            return record(known);
+    /// Gives `record` what is known of a statement. Nothing else may be asked for in it: a lock is held, which costs less than a
+    /// count of references that every thread writes to.
+    pub(crate) fn with<T>(
+        &self,
+        sql: &str,
+        instruments: &Instruments,
+        record: impl FnOnce(&Statement) -> T,
+    ) -> T {
+        if let Some(statement) = self.known.read().unwrap_or_else(PoisonError::into_inner).texts.get(sql) {
+            return record(statement);
         }
-        let summary = KeyValue::new(attribute::QUERY_SUMMARY, self.seen.admit(query_summary(sql)));
-        let attributes: Box<[KeyValue]> = self.common.iter().cloned().chain([summary]).collect();
-        let recorded = record(&attributes);
-        if sql.len() > LONGEST {
-            return recorded;
+        let statement = self.summarised(self.seen.admit(query_summary(sql)), instruments);
+        if sql.len() <= LONGEST {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.texts.len() >= TEXTS {
+                known.texts.clear();
+            }
+            known.texts.insert(sql.into(), Arc::clone(&statement));
         }
+        record(&statement)
+    }
+
+    /// What is known of all statements with a summary.
+    fn summarised(&self, summary: String, instruments: &Instruments) -> Arc<Statement> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statement) = known.summaries.get(&summary) {
+            return Arc::clone(statement);
+        }
+        drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= TEXTS {
-            known.clear();
+        let make = || Arc::new(self.statement(summary.clone(), instruments));
+        Arc::clone(known.summaries.entry(summary.clone()).or_insert_with(make))
+    }
+
+    fn statement(&self, summary: String, instruments: &Instruments) -> Statement {
+        let summary = KeyValue::new(attribute::QUERY_SUMMARY, summary);
+        Statement {
+            attributes: self.common.iter().cloned().chain([summary]).collect(),
+            duration: Series::of(&instruments.operation_duration),
+            rows: Series::of(&instruments.returned_rows),
         }
-        known.insert(sql.into(), attributes);
-        recorded
     }
 }
 
@@ -94,7 +147,9 @@ mod tests {
     use super::*;
 
     fn summary(statements: &Statements, sql: &str) -> String {
-        statements.with_attributes(sql, |all| all.last().expect("a summary").value.as_str().into_owned())
+        let instruments = Instruments::of(&opentelemetry::global::meter("test"));
+        let last = |statement: &Statement| statement.attributes.last().expect("a summary").value.clone();
+        statements.with(sql, &instruments, last).as_str().into_owned()
     }
 
     #[test]
@@ -104,7 +159,10 @@ mod tests {
             let expect = if number < 200 { format!("SELECT t{number}") } else { "other".to_owned() };
             assert_eq!(summary(&statements, &format!("SELECT * FROM t{number}")), expect);
         }
-        assert!(statements.known.read().expect("lock").len() <= TEXTS);
+        let known = statements.known.read().expect("lock");
+        assert!(known.texts.len() <= TEXTS);
+        assert_eq!(known.summaries.len(), SUMMARIES + 1, "and the others");
+        drop(known);
         assert_eq!(
             summary(&statements, "SELECT 1 FROM t7"),
             "SELECT t7",
@@ -117,7 +175,7 @@ mod tests {
         let statements = Statements::new("shop", "h:5432", Arc::new(Distinct::new(SUMMARIES)));
         let long = format!("INSERT INTO t VALUES ('{}')", "x".repeat(LONGEST));
         assert_eq!(summary(&statements, &long), "INSERT t");
-        assert!(statements.known.read().expect("lock").is_empty());
+        assert!(statements.known.read().expect("lock").texts.is_empty());
     }
 
     #[test]
