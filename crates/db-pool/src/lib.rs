@@ -146,6 +146,7 @@ mod telling;
 mod tx;
 mod watch;
 mod wire;
+mod wording;
 
 pub use autocommit::Autocommit;
 pub use bulk::{Column, insert_columns};

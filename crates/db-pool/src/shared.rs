@@ -22,6 +22,7 @@ use crate::server::ServerInfo;
 use crate::settings::Settings;
 use crate::store::Shelf;
 use crate::watch::Register;
+use crate::wording::Wordings;
 
 /// What the pool, its connections and its tasks have in common.
 pub(crate) struct Shared {
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     /// The tasks that drive the connections.
     pub(crate) drivers: TaskTracker,
     pub(crate) server: ServerInfo,
+    pub(crate) wordings: Wordings,
     /// Tells maintenance that there is something to do.
     pub(crate) upkeep: Notify,
     pub(crate) is_paused: AtomicBool,
@@ -83,6 +85,7 @@ impl Shared {
             closing: CancellationToken::new(),
             drivers,
             server,
+            wordings: Wordings::default(),
             upkeep: Notify::new(),
             is_paused: AtomicBool::new(false),
             is_use_high: AtomicBool::new(false),

@@ -1,9 +1,11 @@
 //! A span for each statement, under the names of the OpenTelemetry conventions. Who does not collect spans pays for one look at
 //! an atomic. Where spans go is not decided here.
 
-use db_core::{Error, query_summary, without_literals};
+use db_core::Error;
 use tracing::field::Empty;
 use tracing::{Level, Span};
+
+use crate::wording::Wordings;
 
 /// The span of a statement under way; without anybody who collects it, nothing.
 pub(crate) struct StatementSpan(Span);
@@ -14,13 +16,14 @@ impl StatementSpan {
     }
 
     /// Begins as a child of the caller's span.
-    pub(crate) fn begin(sql: &str, endpoint: &str, database: &str) -> Self {
+    pub(crate) fn begin(sql: &str, endpoint: &str, database: &str, wordings: &Wordings) -> Self {
         if !tracing::enabled!(target: "db::span", Level::DEBUG) {
             return Self::none();
         }
         let (address, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
-        let summary = query_summary(sql);
-        let name = if summary.is_empty() { "postgresql" } else { summary.as_str() };
+        let wording = wordings.of(sql);
+        let summary = wording.summary.as_str();
+        let name = if summary.is_empty() { "postgresql" } else { summary };
         Self(tracing::debug_span!(
             target: "db::span",
             "statement",
@@ -30,7 +33,7 @@ impl StatementSpan {
             db.system.name = "postgresql",
             db.namespace = database,
             db.query.summary = summary,
-            db.query.text = without_literals(sql),
+            db.query.text = wording.text.as_str(),
             db.response.status_code = Empty,
             error.type = Empty,
             server.address = address,

@@ -23,7 +23,7 @@ pub(crate) struct Telling<'c> {
 
 impl<'c> Telling<'c> {
     pub(crate) fn begin(shared: &'c Shared, endpoint: &'c str, sql: &'c str) -> Self {
-        let span = StatementSpan::begin(sql, endpoint, &shared.server.database);
+        let span = StatementSpan::begin(sql, endpoint, &shared.server.database, &shared.wordings);
         Self { shared, endpoint, sql, started: Instant::now(), span, is_told: false }
     }
 
