@@ -2,6 +2,7 @@
 //! Needs `pgbouncer`; `local` needs binaries of PostgreSQL as well.
 
 mod bouncer;
+mod comments;
 mod load;
 mod local;
 mod migrations;

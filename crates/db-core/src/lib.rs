@@ -20,7 +20,8 @@
 //! - [`Executor`] runs statements; [`Query`] adds the verbs by cardinality to everything that is one.
 //! - [`Acquire`] is a pool of such connections to one server.
 //! - [`Observer`] is told of events; [`Log`] writes them with `tracing`, [`Observers`] passes them on to several.
-//! - [`query_summary`] and [`without_literals`] say what a statement does, for metrics, traces and logs.
+//! - [`query_summary`] and [`without_literals`] say what a statement does, for metrics, traces and logs; [`has_comment`] whether
+//!   somebody else has said something in it.
 //! - [`Probe`] is one health check.
 //! - [`CredentialProvider`] gives the password of each connection that is opened.
 //!
@@ -68,6 +69,7 @@ pub use probe::{Finding, Probe, Status};
 pub use redact::without_literals;
 pub use report::Report;
 pub use secrecy::{ExposeSecret, SecretString};
+pub use sql::has_comment;
 pub use sqlstate::SqlState;
 pub use summary::query_summary;
 

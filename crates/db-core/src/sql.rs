@@ -16,6 +16,12 @@ pub(crate) enum Piece<'a> {
     Sign(char),
 }
 
+/// Whether there is a comment in a statement, of either form. What looks like one in a text or a quoted name is none.
+#[must_use]
+pub fn has_comment(sql: &str) -> bool {
+    (sql.contains("--") || sql.contains("/*")) && Pieces::of(sql).any(|piece| piece == Piece::Comment)
+}
+
 /// Gives the pieces one after the other; none of the text is left out. What is opened and not closed goes on to the end.
 pub(crate) struct Pieces<'a> {
     rest: &'a str,

@@ -332,13 +332,14 @@ impl Conn {
 
     /// Begins a transaction where a pooler would give the next statement another session. Giving the connection back ends it.
     pub(crate) async fn keep_session(&self) -> Result<()> {
-        let Some(begin) = self.usable(Phase::Execute)?.begin_to_read() else { return Ok(()) };
-        self.batch_here(&begin).await
+        let session = self.usable(Phase::Execute)?;
+        let Some(begin) = session.begin_to_read() else { return Ok(()) };
+        self.observed(&begin, |_| None, pin!(session.simple(&begin, Phase::Execute))).await
     }
 
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
         let session = self.usable(Phase::Execute)?;
-        self.observed(sql, |_| None, pin!(session.simple(sql, Phase::Execute))).await
+        self.observed(sql, |_| None, pin!(session.batch(sql))).await
     }
 }
 

@@ -114,6 +114,7 @@ mod acquire;
 mod autocommit;
 mod bulk;
 mod checkout;
+mod comment;
 mod conn;
 mod connect;
 mod connector;
@@ -150,6 +151,7 @@ mod wording;
 
 pub use autocommit::Autocommit;
 pub use bulk::{Column, insert_columns};
+pub use comment::Commenter;
 pub use conn::Conn;
 pub use copy::{CopyIn, CopyOut};
 pub use credentials::{CommandPassword, FilePassword, PasswordFn};

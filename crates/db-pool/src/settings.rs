@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::lanes::LaneSettings;
+use crate::Commenter;
 
 /// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`; [`Settings::validate`] checks the minima.
 ///
@@ -85,6 +86,9 @@ pub struct Settings {
     pub pooler: Pooler,
     /// How single statements share connections. Off behind [`Pooler::Transaction`] and with [`Reset::Discard`].
     pub lanes: LaneSettings,
+    /// What statements that are sent as text say of whoever sends them, in a comment: all behind [`Pooler::Transaction`], else
+    /// those of [`batch_execute`](db_core::Executor::batch_execute). Default nothing. Events, logs and traces have the statement without it.
+    pub commenter: Option<Commenter>,
 }
 
 /// What is undone on a session when its connection comes back. An open transaction is rolled back and a running
@@ -220,6 +224,7 @@ impl Default for Settings {
             reset: Reset::default(),
             pooler: Pooler::default(),
             lanes: LaneSettings::default(),
+            commenter: None,
         }
     }
 }

@@ -22,13 +22,14 @@ use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, RowStream, Statemen
 
 use self::lookups::Lookups;
 use self::pooled::Pooled;
+use crate::comment::commented;
 use crate::connect::Canceller;
 use crate::lanes::Operation;
 use crate::running::{Patience, Timer};
 use crate::session_settings::SessionSettings;
 use crate::statements::{Found, Prepared, Statements, effects_of};
 use crate::wire::{Effects, Transaction, Wire};
-use crate::{Pooler, Settings};
+use crate::{Commenter, Pooler, Settings};
 
 /// A session.
 pub(crate) struct Session {
@@ -44,6 +45,7 @@ pub(crate) struct Session {
     pooled: Option<Pooled>,
     /// How the settings of the session come back after a reset; empty where a reset brings them back by itself.
     set: String,
+    commenter: Option<Commenter>,
     /// Whether something in the driver is beyond repair.
     is_spent: AtomicBool,
     statement_timeout: Duration,
@@ -93,6 +95,7 @@ impl Session {
             statements: Statements::new(capacity),
             pooled,
             set: needs_set.map(|name| session_settings.set(name)).unwrap_or_default(),
+            commenter: settings.commenter.clone(),
             is_spent: AtomicBool::new(false),
             statement_timeout: settings.statement_timeout,
             patience: Patience::new(settings.statement_timeout),
@@ -232,9 +235,18 @@ impl Session {
         }
     }
 
-    /// Runs several statements without parameters.
+    /// Runs several statements of a user's without parameters.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<()> {
+        self.simple_as(sql, &commented(self.commenter.as_ref(), sql), Phase::Execute).await
+    }
+
+    /// Runs a statement of our own without parameters.
     pub(crate) async fn simple(&self, sql: &str, phase: Phase) -> Result<()> {
-        let Some(pooled) = &self.pooled else { return self.send_simple(sql, phase).await };
+        self.simple_as(sql, sql, phase).await
+    }
+
+    async fn simple_as(&self, sql: &str, sent: &str, phase: Phase) -> Result<()> {
+        let Some(pooled) = &self.pooled else { return self.send_simple(sent, phase).await };
         // Not in the middle of somebody else's transaction.
         let _turn = pooled.turn.lock().await;
         match sql {
@@ -245,7 +257,7 @@ impl Session {
             }
             _ => self.leave_stream(pooled).await?,
         }
-        self.send_simple(sql, phase).await
+        self.send_simple(sent, phase).await
     }
 
     pub(crate) async fn send_simple(&self, sql: &str, phase: Phase) -> Result<()> {
@@ -318,7 +330,8 @@ impl Session {
                     return Err(wrong_count(params.len(), types.len()));
                 }
                 let typed = params.iter().copied().zip(types.iter().cloned());
-                let sent = self.client.query_typed_raw::<&(dyn ToSql + Sync), _>(sql, typed).await;
+                let sql = commented(self.commenter.as_ref(), sql);
+                let sent = self.client.query_typed_raw::<&(dyn ToSql + Sync), _>(&sql, typed).await;
                 return sent.map_err(|error| self.not_read(&error));
             }
         };
