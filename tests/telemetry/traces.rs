@@ -113,3 +113,32 @@ fn callers_decide_of_their_traces() {
     assert!(of_both("0", false).spans().is_empty(), "neither");
     assert_eq!(traces(&of_both("1", false)), [false], "our own alone");
 }
+
+/// A statement that is sent as text names the span of its caller, as a request to another service would, and its application.
+#[test]
+fn a_text_names_its_callers_span() {
+    const KEEP: &str = "INSERT INTO texts SELECT current_query()";
+    let texts = |environment: &[(&str, &str)]| {
+        let mut texts = Vec::new();
+        let collector = sent(environment, async |Scene { db, .. }| {
+            db.batch("CREATE TABLE texts (text text)").await.expect("a table");
+            let keep = async || db.batch(KEEP).await.expect("a text");
+            keep().instrument(request(true)).await;
+            keep().instrument(request(false)).await;
+            keep().await;
+            // One that is prepared is the same for all.
+            db.execute(KEEP, &[]).instrument(request(true)).await.expect("a text");
+            texts = db.many::<String>("SELECT text FROM texts", &[]).await.expect("texts");
+        });
+        (collector, texts)
+    };
+    let (collector, seen) = texts(&[("DB_SQL_COMMENTER", "true")]);
+    let caller = collector.spans().into_iter().filter(|span| span.name == "request").map(|span| span.id);
+    let [first, ..] = &caller.collect::<Vec<_>>()[..] else { panic!("no span of a caller") };
+    assert_eq!(seen[0], format!("{KEEP} /*application='shop',traceparent='00-{TRACE}-{first}-01'*/"));
+    // The caller's trace, which is not sent.
+    let (begin, end) = (format!("{KEEP} /*application='shop',traceparent='00-{TRACE}-"), "-00'*/");
+    assert!(seen[1].starts_with(&begin) && seen[1].ends_with(end), "{}", seen[1]);
+    assert_eq!(seen[2..], [format!("{KEEP} /*application='shop'*/"), KEEP.to_owned()]);
+    assert_eq!(texts(&[]).1, [KEEP; 4], "off unless asked for");
+}

@@ -43,6 +43,7 @@
 mod aside;
 mod builder;
 mod checks;
+mod commenting;
 pub mod config;
 pub mod consistency;
 mod database;

@@ -22,7 +22,7 @@ use crate::observed::Observed;
 use crate::recommending::Busy;
 use crate::replicas::Replicas;
 use crate::watched::Watched;
-use crate::{Database, checks, observed, observing};
+use crate::{Database, checks, commenting, observed, observing};
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,8 @@ impl Database {
 
 /// Opens what was built.
 pub(crate) async fn open(builder: Builder) -> Result<Database, OpenError> {
-    let Builder { config, meter, observers, checks: own_checks, rules, mut sinks, migrator } = builder;
+    let Builder { mut config, meter, observers, checks: own_checks, rules, mut sinks, migrator } = builder;
+    commenting::comment(&mut config);
     let observe = &config.observe;
     // Before anything is started: what cannot be used needs no server to be refused.
     sinks.extend(observing::webhook(&observe.alerts)?);

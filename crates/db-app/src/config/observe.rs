@@ -17,6 +17,9 @@ pub struct ObserveConfig {
     pub otlp_endpoint: Option<String>,
     /// The share of traces that begin here and are sent, from 0 to 1. One that a caller began is continued as he decided.
     pub trace_ratio: f64,
+    /// Whether statements that are sent as text say in a comment who sends them, as SQLCommenter does. Those that are prepared are
+    /// not: that is all of them, unless a pooler gives each transaction another session, and what is sent by `batch`.
+    pub has_sql_comments: bool,
     /// When alerts fire.
     pub alerts: AlertConfig,
     /// The Redis whose health is part of ours; `None` looks at none.
@@ -50,11 +53,12 @@ impl Reader<'_> {
             is_http_url(url) && !url.contains('@')
         });
         let trace_ratio = self.number("DB_TRACE_RATIO", 1.0, 0.0, 1.0, Source::Default);
+        let has_sql_comments = self.word("DB_SQL_COMMENTER", false, &[("true", true), ("false", false)]);
         let alerts = self.alerts();
         let is_redis_url = |url: &str| url.starts_with("redis://") || url.starts_with("redis+unix://");
         let redis = self.text("DB_REDIS_URL", None, is_redis_url).map(SecretString::from);
         let is_redis_critical = self.word("DB_REDIS_CRITICAL", true, &[("true", true), ("false", false)]);
-        ObserveConfig { otlp_endpoint, trace_ratio, alerts, redis, is_redis_critical }
+        ObserveConfig { otlp_endpoint, trace_ratio, has_sql_comments, alerts, redis, is_redis_critical }
     }
 
     fn alerts(&mut self) -> AlertConfig {
@@ -108,6 +112,17 @@ mod tests {
         assert!(config.observe.alerts.webhook.is_some());
         assert_eq!(shown(&config, "DB_ALERT_WEBHOOK_URL").0, Some("***"));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    /// Nothing is added to statements unless it is asked for.
+    #[test]
+    fn comments_are_asked_for() {
+        assert!(!load(&[]).observe.has_sql_comments);
+        let config = load(&[("DB_SQL_COMMENTER", "true")]);
+        assert!(config.observe.has_sql_comments);
+        assert_eq!(shown(&config, "DB_SQL_COMMENTER").0, Some("true"));
+        let said = refused(&[("DB_SQL_COMMENTER", "yes")]);
+        assert_eq!(said, "DB_SQL_COMMENTER=yes (environment): expected true or false");
     }
 
     #[test]

@@ -241,6 +241,7 @@ pub const VARIABLES: &[Variable] = &[
         )
     },
     var("DB_TRACE_RATIO", "share of the traces that are sent", "a number from 0 to 1"),
+    var("DB_SQL_COMMENTER", "statements that are sent as text say in a comment who sends them", FLAG),
     var("DB_SHUTDOWN_TIMEOUT_MS", "how long stopping may take", MILLIS),
     var(
         "DB_SHUTDOWN_DELAY_MS",
