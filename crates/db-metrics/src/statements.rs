@@ -109,7 +109,7 @@ impl Statements {
         if let Some(statement) = self.known.read().unwrap_or_else(PoisonError::into_inner).texts.get(sql) {
             return record(statement);
         }
-        let statement = self.summarised(self.seen.admit(query_summary(sql)), instruments);
+        let statement = self.summarised(&self.seen.admit(query_summary(sql)), instruments);
         if sql.len() <= LONGEST {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             if known.texts.len() >= TEXTS {
@@ -121,19 +121,19 @@ impl Statements {
     }
 
     /// What is known of all statements with a summary.
-    fn summarised(&self, summary: String, instruments: &Instruments) -> Arc<Statement> {
+    fn summarised(&self, summary: &str, instruments: &Instruments) -> Arc<Statement> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(statement) = known.summaries.get(&summary) {
+        if let Some(statement) = known.summaries.get(summary) {
             return Arc::clone(statement);
         }
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(self.statement(summary.clone(), instruments));
-        Arc::clone(known.summaries.entry(summary.clone()).or_insert_with(make))
+        let make = || Arc::new(self.statement(summary, instruments));
+        Arc::clone(known.summaries.entry(summary.to_owned()).or_insert_with(make))
     }
 
-    fn statement(&self, summary: String, instruments: &Instruments) -> Statement {
-        let summary = KeyValue::new(attribute::QUERY_SUMMARY, summary);
+    fn statement(&self, summary: &str, instruments: &Instruments) -> Statement {
+        let summary = KeyValue::new(attribute::QUERY_SUMMARY, summary.to_owned());
         Statement {
             attributes: self.common.iter().cloned().chain([summary]).collect(),
             duration: Series::of(&instruments.operation_duration),
