@@ -7,7 +7,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::call::{Answer, call};
 use super::{AUTHORIZED, JSON, TOKEN, close, open, problem, serve};
-use crate::support::{Lines, database, eventually};
+use crate::support::{Lines, client, database, eventually};
 
 const MY_PID: &str = "SELECT pg_backend_pid()";
 
@@ -159,6 +159,42 @@ async fn cancel() {
     assert!(message.contains("process id 0"), "{message}");
     let lines = audited(&lines, "action=\"cancel\"");
     assert!(lines.len() == 4 && lines[1].contains("done") && lines[3].contains("not done"), "{lines:?}");
+    close(&db).await;
+}
+
+/// D11: what fills the pool can be cancelled all the same: the operator's connection is not the pool's, and who waits is served.
+#[tokio::test]
+async fn cancel_while_the_pool_is_full() {
+    let database = database().await;
+    let more = [
+        ("DB_POOL_MAX", "1"),
+        ("DB_POOL_MIN", "1"),
+        ("DB_STATEMENT_TIMEOUT_MS", "60000"),
+        ("DB_ACQUIRE_TIMEOUT_MS", "30000"),
+    ];
+    let db = open(database.url(), &more).await;
+    let address = serve(&db).await;
+    let run = |sql: &'static str| {
+        let db = db.clone();
+        tokio::spawn(async move { db.one::<String>(sql, &[]).await })
+    };
+    let running = run("SELECT pg_sleep(50)::text");
+    let aside = client(database.url()).await;
+    let sleeper =
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    let mut pid = None;
+    eventually("it runs", async || {
+        pid = aside.query_opt(sleeper, &[]).await.expect("a look").map(|row| row.get::<_, i32>(0));
+        pid.is_some()
+    })
+    .await;
+    let waiting = run("SELECT 'served'");
+    eventually("somebody waits", async || db.stats().waiting == 1).await;
+    assert_eq!((db.stats().in_use, db.stats().max), (1, 1));
+    done(&operate(address, "cancel", &json!({ "pid": pid })).await, "cancel");
+    let error = running.await.expect("no panic").expect_err("cancelled");
+    assert_eq!(error.sqlstate().map(|state| state.as_str().to_owned()).as_deref(), Some("57014"), "{error}");
+    assert_eq!(waiting.await.expect("no panic").expect("a row"), "served");
     close(&db).await;
 }
 

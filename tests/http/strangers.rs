@@ -36,6 +36,32 @@ async fn figures_are_for_insiders() {
     close(&db).await;
 }
 
+/// D10: a page of somebody else's in a browser on this machine connects from here, and asks by its own name: it sees what strangers
+/// see.
+#[tokio::test]
+async fn who_asks_by_another_name_is_a_stranger() {
+    let database = database().await;
+    let db = open(database.url(), &[]).await;
+    let address = serve(&db).await;
+    let ask = async |path: &str, host: &str| {
+        let mut connection = Connection::to(address).await;
+        connection.send(format!("GET {path} HTTP/1.1\r\n{host}Accept: application/json\r\n\r\n")).await;
+        connection.answer().await
+    };
+    for path in INSIDE {
+        let here = format!("Host: {address}\r\n");
+        for host in ["Host: localhost:8080\r\n", &here, "Host: [::1]\r\n"] {
+            assert_eq!(ask(path, host).await.status, 200, "{path} of {host}");
+        }
+        for host in
+            ["Host: rebound.example\r\n", "Host: localhost.rebound.example:8080\r\n", "Host: 192.0.2.1\r\n"]
+        {
+            problem(&ask(path, host).await, 401, "unauthorized");
+        }
+    }
+    close(&db).await;
+}
+
 /// D10: only exactly the token is the token.
 #[tokio::test]
 async fn a_wrong_token_is_none() {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::program::{Place, processes_in};
 use crate::http::get;
-use crate::support::{client, eventually};
+use crate::support::{client, database, eventually};
 
 /// A4, A5, E3: starts, answers, stops on SIGTERM with nothing left, and keeps its data for the second run.
 #[tokio::test]
@@ -76,6 +76,42 @@ async fn can_be_stopped_while_it_starts() {
     eventually("the start begins", async || place.path().join("postgres/lock").exists()).await;
     assert_eq!(started.end(Signal::SIGTERM).await, Some(0));
     assert_eq!(processes_in(&place.path().join("postgres")), 0);
+}
+
+/// B8: while it migrates it is alive and not ready, and says why; ready once it has.
+#[tokio::test]
+async fn is_not_ready_while_it_migrates() {
+    const WAIT: &str =
+        "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;";
+    let (database, place) = (database().await, Place::new());
+    let aside = client(database.url()).await;
+    aside.batch_execute("CREATE TABLE gate ()").await.expect("a gate");
+    let folder = place.path().join("migrations");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("001_wait.sql"), WAIT).expect("a migration");
+    // It prints its port when it is ready, and is to be asked before.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let environment = [
+        ("DATABASE_URL", database.url()),
+        ("DB_MIGRATIONS_DIR", folder.to_str().expect("a path")),
+        ("DB_HTTP_ADDR", &free.to_string()),
+        ("DB_HEALTH_INTERVAL_MS", "50"),
+    ];
+    let started = place.start_reading(&["serve"], &environment);
+    let waits =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'DO%'
+        AND wait_event = 'PgSleep'";
+    let waits = async || aside.query_one(waits, &[]).await.expect("look").get::<_, i64>(0) > 0;
+    eventually("it migrates", waits).await;
+    for _ in 0..10 {
+        let (status, body) = get(free, "/health/ready", "").await;
+        assert_eq!(status, 503, "{body}");
+        assert!(body.to_string().contains("\"migrating\""), "{body}");
+        assert_eq!(get(free, "/health/live", "").await.0, 200);
+    }
+    aside.batch_execute("INSERT INTO gate DEFAULT VALUES").await.expect("it opens");
+    eventually("ready", async || get(free, "/health/ready", "").await.0 == 200).await;
+    assert_eq!(started.end(Signal::SIGTERM).await, Some(0));
 }
 
 /// A server of its own that crashes is started again; one that somebody stops in an orderly way is left to them.

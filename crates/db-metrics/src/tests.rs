@@ -1,6 +1,6 @@
 //! All metrics as an exporter gets them, against a table of the conventions and of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -217,6 +217,39 @@ fn cardinality_is_bounded() {
             _ => continue,
         };
         assert_eq!(series, 201, "{}: 200 summaries and the others", metric.name());
+    }
+}
+
+/// D8: whatever codes a server raises, 64 of them are told apart; the others are counted together, and none is lost.
+#[test]
+fn codes_of_errors_are_bounded() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
+    let metrics = Metrics::new(&provider.meter("test"), "shop");
+    let took = Duration::from_millis(1);
+    for number in 0..500 {
+        let code = SqlState::new(&format!("P{number:04}")).expect("a code");
+        let error = Error::server_error(ServerError::new(code, Severity::Error, "raised"), Phase::Execute);
+        metrics.executed(&Executed::new("primary", "h:5432", "SELECT f()", took, false, None, Some(&error)));
+    }
+    provider.force_flush().expect("collected");
+    let all = exporter.get_finished_metrics().expect("metrics");
+    let mut durations = all.last().expect("metrics").scope_metrics().flat_map(|scope| scope.metrics());
+    let durations = durations.find(|metric| metric.name() == convention::DB_CLIENT_OPERATION_DURATION);
+    let Some(AggregatedMetrics::F64(MetricData::Histogram(durations))) = durations.map(|it| it.data()) else {
+        panic!("no durations");
+    };
+    let of = |key: &str| {
+        let mut counts = BTreeMap::new();
+        for point in durations.data_points() {
+            let value = point.attributes().find(|it| it.key.as_str() == key).expect("a value");
+            *counts.entry(value.value.as_str().into_owned()).or_insert(0) += point.count();
+        }
+        counts
+    };
+    for key in [conventional::ERROR_TYPE, conventional::DB_RESPONSE_STATUS_CODE] {
+        let counts = of(key);
+        assert_eq!((counts.len(), counts["other"], counts["P0063"]), (65, 500 - 64, 1), "{key}: {counts:?}");
     }
 }
 
