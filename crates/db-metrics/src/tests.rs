@@ -1,7 +1,6 @@
 //! All metrics as an exporter gets them, against a table of the conventions and of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,10 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_semantic_conventions::{attribute as conventional, metric as convention};
 
 use crate::{Metrics, PoolFigures, ServerFigures};
+
+#[path = "everything.rs"]
+mod everything;
+use everything::{tell_all, watch_all};
 
 /// What a metric is called, how it is measured and in which unit, with the attributes of all its points.
 type Shape = (String, &'static str, String, Vec<String>);
@@ -61,49 +64,6 @@ fn points<T>(data: &MetricData<T>) -> (&'static str, Vec<String>) {
     (kind, keys.into_iter().collect())
 }
 
-fn failure() -> Error {
-    Error::server_error(
-        ServerError::new(SqlState::SERIALIZATION_FAILURE, Severity::Error, "could not serialize"),
-        Phase::Execute,
-    )
-}
-
-/// Every event once, and everything that can be watched.
-fn tell_all(metrics: &Metrics) {
-    let (took, failure) = (Duration::from_millis(2), failure());
-    let (pool, endpoint) = ("primary", "db.example:5432");
-    metrics.connected(&Connected::new(pool, endpoint, took));
-    metrics.connect_failed(&ConnectFailed::new(pool, endpoint, &failure));
-    metrics.acquired(&Acquired::new(pool, took, 1, 2));
-    let busy = Error::new(Signal::new(Cause::PoolBusy, Phase::Acquire), "busy");
-    metrics.acquire_failed(&AcquireFailed::new(
-        pool,
-        &busy.with_wait(Wait { waited: took, in_use: 2, max: 2, waiting: 1 }),
-    ));
-    metrics.released(&Released::new(pool, took));
-    metrics.closed(&Closed::new(pool, endpoint, CloseReason::Idle, ConnectionState::Idle, took));
-    metrics.leaked(&Leaked::new(pool, Location::caller(), took));
-    metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, true, Some(3), None));
-    metrics.executed(&Executed::new(pool, endpoint, "SELECT 1 FROM t", took, false, None, Some(&failure)));
-    metrics.abandoned(&Abandoned::new(pool, endpoint, "SELECT 1 FROM t", took, false));
-    metrics.retried(&Retried::new(endpoint, "fetch", 1, took, format_args!("lost")));
-    metrics.gave_up(&GaveUp::new(endpoint, "fetch", 3, GaveUpReason::Exhausted, format_args!("lost")));
-    metrics.breaker_changed(&BreakerChanged::new(endpoint, BreakerState::Open, None));
-    metrics.commit_resolved(&CommitResolved::new(endpoint, ResolvedBy::Marker, Outcome::Executed));
-    metrics.endpoint_changed(&EndpointChanged::new(endpoint, "replica", "primary", None));
-    metrics.read_moved(&ReadMoved::new(endpoint, None));
-    metrics.migrated(took);
-    metrics.watch_pools(|| vec![PoolFigures::named("primary")]);
-    metrics.watch_servers(|| {
-        let mut server = ServerFigures::named("db.example:5432", "replica");
-        (server.lag, server.lag_bytes) = (Some(Duration::from_secs(1)), Some(16));
-        vec![server]
-    });
-    metrics.watch_components(|| vec![("postgres".to_owned(), 0)]);
-    metrics.watch_alerts(|| vec![("pool_utilization".to_owned(), false)]);
-    metrics.watch_pending(|| Some(0));
-}
-
 /// A14, E10: names, instruments, units and attributes are those of the conventions, and ours beside them.
 #[test]
 fn metrics_have_the_names_of_the_conventions() {
@@ -114,6 +74,7 @@ fn metrics_have_the_names_of_the_conventions() {
     let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
     let metrics = Metrics::new(&provider.meter("test"), "shop");
     tell_all(&metrics);
+    watch_all(&metrics);
 
     let pool: &[&str] = &[DB_CLIENT_CONNECTION_POOL_NAME];
     let operation: &[&str] = &[DB_NAMESPACE, DB_QUERY_SUMMARY, DB_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT];
