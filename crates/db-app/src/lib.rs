@@ -35,6 +35,7 @@
 //! |---|---|---|
 //! | `program` | yes | the program `db` and what only it needs, with all features but `download` |
 //! | `prometheus` | with `program` | `/metrics`, by the exporter of OpenTelemetry for Prometheus |
+//! | `bound` | with `otlp` and `prometheus` | metrics find their series once and not for each record |
 //! | `otlp` | with `program` | metrics and traces are sent by OTLP over HTTP |
 //! | `webhook` | with `program` | alerts are sent by HTTP, signed |
 //! | `redis` | with `program` | a Redis is looked at |

@@ -32,7 +32,9 @@
 //! The crate needs the API of OpenTelemetry only: exporting is whose service it is. Bound instruments are an experiment of
 //! OpenTelemetry 0.33. `bound` alone changes nothing: the SDK needs its feature `experimental_metrics_bound_instruments`. Where
 //! an SDK cannot bind, was built without that feature, has no room for another series, or has the series from another
-//! [`Metrics`], each record looks for its series as without `bound`; nothing is lost.
+//! [`Metrics`], each record looks for its series as without `bound`; nothing is lost. A series that is bound stays while its
+//! [`Metrics`] do, also where differences are exported and others go when nothing is recorded. An SDK with that feature tells
+//! figures of its own (`otel.sdk.*`) to the global provider, if the service has set one.
 //!
 //! # Foreign types in this API
 //! `opentelemetry::metrics::Meter`.
