@@ -54,7 +54,7 @@ async fn statements_sent_as_text_say_who_sends_them() {
         assert_eq!(in_tx.expect("in a transaction"), expect);
     }
     pool.execute(KEEP, &[]).await.expect("execute");
-    pool.batch(&format!("{KEEP};")).await.expect("batch");
+    pool.batch_execute(&format!("{KEEP};")).await.expect("batch");
     let kept = aside.query("SELECT text FROM seen", &[]).await.expect("texts");
     let kept: Vec<String> = kept.iter().map(|row| row.get(0)).collect();
     assert_eq!(kept, [format!("{KEEP}{COMMENT}"), format!("{KEEP}{COMMENT};")]);
@@ -128,7 +128,7 @@ async fn prepared_statements_have_no_comment() {
     for _ in 0..2 {
         assert_eq!(pool.one::<String>(SEEN, &[]).await.expect("one"), SEEN);
     }
-    pool.batch(&format!("CREATE TABLE seen (text text); {KEEP}")).await.expect("batch");
+    pool.batch_execute(&format!("CREATE TABLE seen (text text); {KEEP}")).await.expect("batch");
     let seen: String = pool.one("SELECT text FROM seen", &[]).await.expect("the text");
     assert!(seen.ends_with(&format!("{KEEP}{COMMENT}")), "{seen}");
 }
@@ -152,7 +152,7 @@ async fn a_malicious_name_stays_in_the_comment() {
         let value = comment.strip_prefix(" /*application='").and_then(|it| it.strip_suffix("'*/"));
         let value = value.expect("a comment");
         assert!(!value.contains(['\'', '*', '/', ';', ' ', '\n', '\\']), "{value}");
-        pool.batch("SELECT 1").await.expect("one statement");
+        pool.batch_execute("SELECT 1").await.expect("one statement");
         assert_eq!(pool.one::<i64>("SELECT count(*) FROM t", &[]).await.expect("it is there"), 0);
     }
 }

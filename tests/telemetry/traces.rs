@@ -121,8 +121,8 @@ fn a_text_names_its_callers_span() {
     let texts = |environment: &[(&str, &str)]| {
         let mut texts = Vec::new();
         let collector = sent(environment, async |Scene { db, .. }| {
-            db.batch("CREATE TABLE texts (text text)").await.expect("a table");
-            let keep = async || db.batch(KEEP).await.expect("a text");
+            db.batch_execute("CREATE TABLE texts (text text)").await.expect("a table");
+            let keep = async || db.batch_execute(KEEP).await.expect("a text");
             keep().instrument(request(true)).await;
             keep().instrument(request(false)).await;
             keep().await;

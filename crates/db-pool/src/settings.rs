@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::lanes::LaneSettings;
 use crate::Commenter;
+use crate::lanes::LaneSettings;
 
 /// Settings of a [`Pool`](crate::Pool). [`Default`] is the preset `standard`; [`Settings::validate`] checks the minima.
 ///
