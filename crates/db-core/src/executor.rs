@@ -5,7 +5,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::{Cause, Error, FromRow, Phase, Result, Signal};
+use crate::{Answer, FromRow, Result};
 
 /// Parameters of a statement. Values travel apart from the SQL text; there is no string-built form.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -61,7 +61,7 @@ pub trait Query: Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
-        async move { self.fetch(sql, params).await?.into_iter().map(T::from_row).collect() }
+        async move { Answer::from(self.fetch(sql, params).await?).query() }
     }
 
     /// Exactly one row.
@@ -73,14 +73,7 @@ pub trait Query: Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<T>> + Send {
-        async move {
-            let mut rows = self.fetch(sql, params).await?;
-            match (rows.pop(), rows.len()) {
-                (Some(row), 0) => T::from_row(row),
-                (None, _) => Err(cardinality("exactly one row", 0)),
-                (Some(_), more) => Err(cardinality("exactly one row", more + 1)),
-            }
-        }
+        async move { Answer::from(self.fetch(sql, params).await?).one() }
     }
 
     /// One row or none.
@@ -92,14 +85,7 @@ pub trait Query: Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Option<T>>> + Send {
-        async move {
-            let mut rows = self.fetch(sql, params).await?;
-            match (rows.pop(), rows.len()) {
-                (Some(row), 0) => T::from_row(row).map(Some),
-                (None, _) => Ok(None),
-                (Some(_), more) => Err(cardinality("at most one row", more + 1)),
-            }
-        }
+        async move { Answer::from(self.fetch(sql, params).await?).one_or_none() }
     }
 
     /// At least one row.
@@ -111,10 +97,7 @@ pub trait Query: Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
-        async move {
-            let rows = self.query(sql, params).await?;
-            if rows.is_empty() { Err(cardinality("at least one row", 0)) } else { Ok(rows) }
-        }
+        async move { Answer::from(self.fetch(sql, params).await?).many() }
     }
 
     /// No row.
@@ -122,12 +105,7 @@ pub trait Query: Executor {
     /// # Errors
     /// The statement's error, and when there is a row.
     fn none(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<()>> + Send {
-        async move {
-            match self.fetch(sql, params).await?.len() {
-                0 => Ok(()),
-                rows => Err(cardinality("no row", rows)),
-            }
-        }
+        async move { Answer::from(self.fetch(sql, params).await?).none() }
     }
 
     /// Rows as they arrive.
@@ -147,8 +125,3 @@ pub trait Query: Executor {
 }
 
 impl<E: Executor + ?Sized> Query for E {}
-
-fn cardinality(expected: &str, rows: usize) -> Error {
-    let signal = Signal::new(Cause::UnexpectedResult, Phase::Execute);
-    Error::new(signal, format!("expected {expected}, got {rows}"))
-}

@@ -18,6 +18,7 @@
 //!   statement](Error::outcome), [what may be done](Error::advice), and [what to tell a person](Error::report).
 //! - [`Signal::classify`] is the one table that decides these answers. It is pure.
 //! - [`Executor`] runs statements; [`Query`] adds the verbs by cardinality to everything that is one.
+//! - [`Batch`] is several statements that are sent together, [`Answer`] what one of them gave.
 //! - [`Acquire`] is a pool of such connections to one server.
 //! - [`Observer`] is told of events; [`Log`] writes them with `tracing`, [`Observers`] passes them on to several.
 //! - [`query_summary`] and [`without_literals`] say what a statement does, for metrics, traces and logs; [`has_comment`] whether
@@ -28,7 +29,7 @@
 //! # Features
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `postgres` | yes | [`Executor`], [`Query`], [`Acquire`], [`FromRow`] and error conversion for `tokio-postgres` |
+//! | `postgres` | yes | [`Executor`], [`Query`], [`Batch`], [`Acquire`], [`FromRow`] and error conversion for `tokio-postgres` |
 //!
 //! Without it no driver is in the dependency tree.
 //!
@@ -49,6 +50,8 @@ mod summary;
 
 #[cfg(feature = "postgres")]
 mod acquire;
+#[cfg(feature = "postgres")]
+mod answer;
 #[cfg(feature = "postgres")]
 mod driver;
 #[cfg(feature = "postgres")]
@@ -75,6 +78,8 @@ pub use summary::query_summary;
 
 #[cfg(feature = "postgres")]
 pub use acquire::Acquire;
+#[cfg(feature = "postgres")]
+pub use answer::{Answer, Batch};
 #[cfg(feature = "postgres")]
 pub use db_derive::FromRow;
 #[cfg(feature = "postgres")]
