@@ -239,7 +239,7 @@ impl Autocommit<'_> {
         };
         // Neither has had an effect.
         if error.advice().read == Action::Reprepare {
-            lane.session.forget(sql);
+            lane.session.forget_one(sql);
         } else if error.sqlstate() == Some(SqlState::QUERY_CANCELED) && lane.has_stopped(done.whole) {
             lanes.demote(history, round, Demotion::TimedOut);
         } else if error.outcome() != Outcome::NotExecuted || error.kind() != Kind::Connection {

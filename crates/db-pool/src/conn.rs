@@ -204,6 +204,11 @@ impl Conn {
         Ok(&self.session)
     }
 
+    /// The session, also when nothing may be sent on it.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Whether a statement was begun whose end was not seen.
     pub(crate) fn has_unfinished(&self) -> bool {
         self.unfinished.any()
@@ -268,7 +273,8 @@ impl Conn {
         self.session.patience().until(self.deadline)
     }
 
-    fn telling<'c>(&'c self, sql: &'c str) -> Telling<'c> {
+    /// Begins to tell of a statement.
+    pub(crate) fn telling<'c>(&'c self, sql: &'c str) -> Telling<'c> {
         match &self.held {
             Some(held) => Telling::begin(held.shared(), held.endpoint(), sql),
             None => unreachable!("a connection is held until it is dropped"),
@@ -339,7 +345,7 @@ impl Conn {
 
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
         let session = self.usable(Phase::Execute)?;
-        self.observed(sql, |_| None, pin!(session.batch(sql))).await
+        self.observed(sql, |_| None, pin!(session.texts(sql))).await
     }
 }
 

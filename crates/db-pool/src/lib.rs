@@ -112,6 +112,7 @@
 
 mod acquire;
 mod autocommit;
+mod batch;
 mod bulk;
 mod checkout;
 mod comment;

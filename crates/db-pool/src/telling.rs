@@ -38,7 +38,7 @@ impl<'c> Telling<'c> {
         observer.executed(&Executed::new(pool, self.endpoint, self.sql, took, is_slow, rows, error));
     }
 
-    /// Tells nothing: it had no effect, and is told of when it runs again.
+    /// Tells nothing: it had no effect, and is told of if it runs again.
     pub(crate) fn forget(mut self) {
         self.is_told = true;
     }

@@ -22,6 +22,7 @@ pub(crate) struct Wire {
     commits: AtomicU32,
     rollbacks: AtomicU32,
     restarts: AtomicU32,
+    requests: AtomicU32,
     process_id: AtomicI32,
     secret_key: AtomicI32,
 }
@@ -115,6 +116,11 @@ impl Wire {
             rollbacks: count(&self.rollbacks),
             restarts: count(&self.restarts),
         }
+    }
+
+    /// How many requests have left this process whole. What was written only in part the server does not run.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Acquire)
     }
 
     /// Adds what a statement is known to do although the server does not say so.
@@ -212,6 +218,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
 struct Followed {
     /// The requests that the server has not answered by ReadyForQuery, by their tags.
     owed: VecDeque<u8>,
+    requests: u32,
     status: u8,
     /// The server reads the data of a COPY.
     is_copying: bool,
@@ -228,7 +235,10 @@ impl Followed {
     fn send(&mut self, tag: u8) {
         match tag {
             // Query, Sync, FunctionCall: each is answered by one ReadyForQuery.
-            b'Q' | b'S' | b'F' => self.owed.push_back(tag),
+            b'Q' | b'S' | b'F' => {
+                self.owed.push_back(tag);
+                self.requests = self.requests.wrapping_add(1);
+            }
             // CopyDone, CopyFail.
             b'c' | b'f' => {
                 self.is_copying = false;
@@ -303,6 +313,7 @@ impl Followed {
         if self.is_stuck {
             state |= STUCK;
         }
+        wire.requests.store(self.requests, Ordering::Release);
         wire.state.store(state, Ordering::Release);
     }
 }

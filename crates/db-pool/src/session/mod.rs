@@ -1,7 +1,9 @@
 //! One session on the server: runs statements that it prepares once, cancels what runs, and cleans up after a user. It knows
 //! nothing of a pool.
 
+mod batch;
 mod clean;
+mod encoded;
 mod lookups;
 mod pooled;
 
@@ -20,6 +22,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, RowStream, Statement};
 
+pub(crate) use self::batch::{Around, Report};
 use self::lookups::Lookups;
 use self::pooled::Pooled;
 use crate::comment::commented;
@@ -176,7 +179,7 @@ impl Session {
     }
 
     /// Forgets a statement, which is prepared anew when it is needed again.
-    pub(crate) fn forget(&self, sql: &str) {
+    pub(crate) fn forget_one(&self, sql: &str) {
         self.statements.evict(sql);
     }
 
@@ -236,7 +239,7 @@ impl Session {
     }
 
     /// Runs several statements of a user's without parameters.
-    pub(crate) async fn batch(&self, sql: &str) -> Result<()> {
+    pub(crate) async fn texts(&self, sql: &str) -> Result<()> {
         self.simple_as(sql, &commented(self.commenter.as_ref(), sql), Phase::Execute).await
     }
 

@@ -1,8 +1,10 @@
 //! A transaction on one connection. Run once; retrying a whole transaction is another layer's, and so is finding out what
 //! became of a COMMIT whose answer was lost.
 
+mod batch;
 mod nested;
 mod options;
+mod refused;
 mod verdict;
 
 use std::pin::pin;
@@ -49,6 +51,17 @@ pub struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(conn: &'c mut Conn, options: &TxOptions) -> Result<Self> {
+        let mut tx = Self::enter(conn, options).await?;
+        tx.send_begin(options).await.map_err(|error| match &options.first {
+            Some(first) if may_commit(first) => error,
+            _ => error.before_commit(),
+        })?;
+        tx.ends = tx.conn.ends();
+        Ok(tx)
+    }
+
+    /// What is there before BEGIN. One that is dropped leaves the connection abandoned.
+    async fn enter(conn: &'c mut Conn, options: &TxOptions) -> Result<Self> {
         let misuse = |message| Err(Error::new(Signal::new(Cause::Misuse, Phase::Execute), message));
         if conn.has_unfinished() {
             return misuse("a statement on this connection was abandoned: give it back and acquire another");
@@ -58,8 +71,7 @@ impl<'c> Tx<'c> {
         }
         let outer = conn.deadline();
         conn.set_deadline(earlier(outer, options.deadline));
-        // From here on a future that is dropped leaves the connection abandoned.
-        let mut tx = Self {
+        Ok(Self {
             conn,
             outer,
             first_error: Mutex::new(None),
@@ -68,13 +80,7 @@ impl<'c> Tx<'c> {
             is_in_doubt: AtomicBool::new(false),
             depth: 0,
             is_over: false,
-        };
-        tx.send_begin(options).await.map_err(|error| match &options.first {
-            Some(first) if may_commit(first) => error,
-            _ => error.before_commit(),
-        })?;
-        tx.ends = tx.conn.ends();
-        Ok(tx)
+        })
     }
 
     async fn send_begin(&self, options: &TxOptions) -> Result<()> {
@@ -146,6 +152,29 @@ impl<'c> Tx<'c> {
     /// # Cancel safety
     /// A future that is dropped leaves the outcome unknown.
     pub async fn commit(mut self) -> Result<()> {
+        self.check_commit().await?;
+        let session = self.conn.usable(Phase::Commit)?;
+        match self.conn.run(Phase::Commit, session.simple("COMMIT", Phase::Commit)).await {
+            Ok(()) => {
+                self.is_over = true;
+                Ok(())
+            }
+            Err(error) => {
+                if error.server().is_some_and(|server| server.severity == Severity::Error) {
+                    self.is_over = true;
+                }
+                if error.outcome() == Outcome::Unknown {
+                    // A server that has not seen the COMMIT ends the transaction with the connection.
+                    self.conn.hang_up();
+                    return Err(error.context("commit: whether it took effect is unknown"));
+                }
+                Err(error.context("commit"))
+            }
+        }
+    }
+
+    /// Whether a COMMIT would commit all that the body did.
+    async fn check_commit(&mut self) -> Result<()> {
         if self.is_in_doubt() {
             // A server that has not read the statement to its COMMIT rolls back with the connection.
             self.conn.hang_up();
@@ -167,27 +196,10 @@ impl<'c> Tx<'c> {
             let first = self.error().take().map(|first| first.context("the transaction was rolled back"));
             // Without an answer there is no COMMIT either: the server rolls back.
             let why = state.map_or_else(Error::before_commit, |_| aborted());
-            self.rollback().await;
+            self.roll_back().await;
             return Err(first.unwrap_or(why));
         }
-        let session = self.conn.usable(Phase::Commit)?;
-        match self.conn.run(Phase::Commit, session.simple("COMMIT", Phase::Commit)).await {
-            Ok(()) => {
-                self.is_over = true;
-                Ok(())
-            }
-            Err(error) => {
-                if error.server().is_some_and(|server| server.severity == Severity::Error) {
-                    self.is_over = true;
-                }
-                if error.outcome() == Outcome::Unknown {
-                    // A server that has not seen the COMMIT ends the transaction with the connection.
-                    self.conn.hang_up();
-                    return Err(error.context("commit: whether it took effect is unknown"));
-                }
-                Err(error.context("commit"))
-            }
-        }
+        Ok(())
     }
 
     /// Rolls back. What cannot be, because something is still under way, is rolled back as the connection goes back.
@@ -195,6 +207,10 @@ impl<'c> Tx<'c> {
     /// # Cancel safety
     /// As when it is dropped.
     pub async fn rollback(mut self) {
+        self.roll_back().await;
+    }
+
+    async fn roll_back(&mut self) {
         if self.conn.has_unfinished() {
             return;
         }
