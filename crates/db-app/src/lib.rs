@@ -24,7 +24,7 @@
 //!
 //! # Concepts
 //! - [`Config`] knows every variable, its source and its limits.
-//! - [`Database`] has the verbs of [`Query`](db_core::Query), [`Database::tx`], [`Database::health`] and
+//! - [`Database`] has the verbs of [`Query`](db_core::Query), [`Database::tx`], [`Database::batch`], [`Database::health`] and
 //!   [`Database::stats`]. [`Database::builder`] adds checks, alerts, observers and migrations of the service's own.
 //! - [`http`] serves health, figures, metrics and a dashboard; [`telemetry`] exports metrics and traces.
 //! - [`consistency`] carries over HTTP what a request wrote, so that the next one reads it.
@@ -42,6 +42,7 @@
 //! | `download` | no | a known build of PostgreSQL is fetched when the machine has none |
 
 mod aside;
+mod batch;
 mod builder;
 mod checks;
 mod commenting;

@@ -109,21 +109,21 @@ impl Database {
 }
 
 /// Everything that the attempts of one call share.
-struct Plan<'d> {
-    database: &'d Database,
-    options: TxOptions,
-    retry: Retry,
-    caller: &'static Location<'static>,
+pub(crate) struct Plan<'d> {
+    pub(crate) database: &'d Database,
+    pub(crate) options: TxOptions,
+    pub(crate) retry: Retry,
+    pub(crate) caller: &'static Location<'static>,
     /// When all of it must have ended.
-    deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// When the COMMIT must have been answered.
-    commit_by: Option<Instant>,
+    pub(crate) commit_by: Option<Instant>,
     stage: Mutex<Stage>,
 }
 
 /// How far an attempt has come. The deadline may cut it off anywhere.
 #[derive(Clone, Copy)]
-enum Stage {
+pub(crate) enum Stage {
     /// None is under way: what it gave is said as it is.
     Ended,
     /// Nothing can be committed yet.
@@ -143,7 +143,11 @@ enum Ended<E> {
 }
 
 impl<'d> Plan<'d> {
-    fn new(database: &'d Database, options: &TxOptions, caller: &'static Location<'static>) -> Self {
+    pub(crate) fn new(
+        database: &'d Database,
+        options: &TxOptions,
+        caller: &'static Location<'static>,
+    ) -> Self {
         let mut options = options.clone();
         if options.begin.read_only {
             options.resolver = None;
@@ -162,12 +166,12 @@ impl<'d> Plan<'d> {
         Self { database, options, retry, caller, deadline, commit_by, stage }
     }
 
-    fn enter(&self, stage: Stage) {
+    pub(crate) fn enter(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
     }
 
     /// The error of the whole. Of an attempt that was cut off it says no more than that time was up.
-    fn told(&self, error: Error) -> Error {
+    pub(crate) fn told(&self, error: Error) -> Error {
         match *self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
             Stage::Ended | Stage::Commit(None) => error,
             Stage::BeforeCommit => error.before_commit(),
