@@ -9,7 +9,7 @@ use db_pool::TxOptions;
 use db_testkit::{Direction, End, Fault, Injected, Proxy, TestDatabase};
 use tokio::time::{Instant, interval};
 
-use super::ledger::{Belief, Case, Effort, Form, Load, Order, Report, alone, open};
+use super::ledger::{Belief, Case, Effort, Load, Order, Report, Way, alone, open};
 use crate::support::{client, database, settings};
 
 /// A database, a way to it that can be broken, and the load.
@@ -50,6 +50,22 @@ async fn a_lost_commit() {
 async fn a_lost_acknowledgement() {
     let _alone = alone().await;
     strike(Case::new("lost acknowledgement"), 1_000, Fault::lost_acknowledgement).await.must_hold();
+}
+
+/// D9, E5: the same for transactions that are sent with their COMMIT in one go.
+#[tokio::test]
+async fn a_batch_whose_commit_is_lost() {
+    let _alone = alone().await;
+    let case = Case { way: Way::Batch, ..Case::new("lost commit of a batch") };
+    strike(case, 1_000, Fault::lost_commit).await.must_hold();
+}
+
+/// D9, E5
+#[tokio::test]
+async fn a_batch_whose_acknowledgement_is_lost() {
+    let _alone = alone().await;
+    let case = Case { way: Way::Batch, ..Case::new("lost acknowledgement of a batch") };
+    strike(case, 1_000, Fault::lost_acknowledgement).await.must_hold();
 }
 
 /// The ledger is no ornament: whoever takes what is unknown for a failure writes twice, and it says so.
@@ -126,6 +142,22 @@ async fn a_reset_at_every_byte() {
     let (mut rounds, mut fired) = (0, 0);
     while effort.wants_more(rounds) {
         fired += strike_first_transactions(&load, &proxy, usual).await;
+        fired += strike_later_transactions(&load, &proxy, usual).await;
+        rounds += 1;
+    }
+    load.finish(fired).await.must_hold();
+}
+
+/// D9, E5: the same of a batch, whose COMMIT is on its way from the first byte on.
+#[tokio::test]
+async fn a_reset_at_every_byte_of_a_batch() {
+    let _alone = alone().await;
+    let case = Case { way: Way::Batch, ..Case::new("reset at every byte of a batch") };
+    let (_database, proxy, load) = load_through_a_proxy(case).await;
+    let usual = usual_length(&load, &proxy).await;
+    let effort = Effort::of(1);
+    let (mut rounds, mut fired) = (0, 0);
+    while effort.wants_more(rounds) {
         fired += strike_later_transactions(&load, &proxy, usual).await;
         rounds += 1;
     }
@@ -216,7 +248,7 @@ async fn a_storm_on_lanes() {
     let _alone = alone().await;
     let database = database().await;
     // More workers would keep each other from being short.
-    let case = Case { form: Form::Statement, workers: 4, ..Case::new("terminate storm on lanes") };
+    let case = Case { way: Way::Statement, workers: 4, ..Case::new("terminate storm on lanes") };
     let load = Load::start(case, database.url(), database.url()).await;
     let killer = client(database.url()).await;
     let (began, effort) = (Instant::now(), Effort::of(1));

@@ -1,6 +1,7 @@
 //! What is retried, what is found out about a lost COMMIT, and what a ledger finds after each kind of fault.
 
 mod attempts;
+mod batches;
 mod database;
 mod faults;
 pub(crate) mod ledger;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
-use super::ledger::{Case, Effort, Load, alone};
+use super::ledger::{Case, Effort, Load, Way, alone};
 use crate::support::{client, own_server};
 
 async fn load_on_its_own_server(case: Case) -> (TestServer, TestDatabase, Load) {
@@ -44,6 +44,14 @@ async fn a_restart() {
 async fn a_restart_at_once() {
     let crash = async |server: &mut TestServer| server.halt_at_once().await.expect("halt");
     restarts(Case::new("immediate restart"), 5, crash).await;
+}
+
+/// D9, E9: a batch has its COMMIT on its way from its first moment.
+#[tokio::test]
+async fn batches_and_a_restart_at_once() {
+    let crash = async |server: &mut TestServer| server.halt_at_once().await.expect("halt");
+    let case = Case { way: Way::Batch, ..Case::new("immediate restart under batches") };
+    restarts(case, 5, crash).await;
 }
 
 /// D9: the server falls silent for 5 s, and goes on where it was.

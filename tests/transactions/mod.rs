@@ -1,5 +1,7 @@
 //! Transactions: all or nothing, whatever the body does.
 
+mod batch;
+mod batch_lost;
 mod endings;
 mod nested;
 mod options;

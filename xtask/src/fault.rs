@@ -14,10 +14,13 @@ use crate::test::{Interruption, Kind, backend};
 use crate::{cargo, image};
 
 /// The faults by the names of this command, with their tests.
-const FAULTS: [(&str, &str); 15] = [
+const FAULTS: [(&str, &str); 19] = [
     ("lost-commit", "retry::faults::a_lost_commit"),
     ("lost-acknowledgement", "retry::faults::a_lost_acknowledgement"),
     ("every-byte", "retry::faults::a_reset_at_every_byte"),
+    ("batch-commit", "retry::faults::a_batch_whose_commit_is_lost"),
+    ("batch-acknowledgement", "retry::faults::a_batch_whose_acknowledgement_is_lost"),
+    ("batch-every-byte", "retry::faults::a_reset_at_every_byte_of_a_batch"),
     ("terminate", "retry::faults::a_storm_of_terminations"),
     ("lanes", "retry::faults::a_storm_on_lanes"),
     ("serialization", "retry::faults::serialization_conflicts"),
@@ -25,6 +28,7 @@ const FAULTS: [(&str, &str); 15] = [
     ("kill", "retry::local::a_killed_session"),
     ("restart", "retry::own_server::a_restart"),
     ("crash", "retry::own_server::a_restart_at_once"),
+    ("batch-crash", "retry::own_server::batches_and_a_restart_at_once"),
     ("freeze", "retry::own_server::a_frozen_server"),
     ("no-connections", "retry::own_server::no_connection_is_left"),
     ("password", "retry::own_server::a_new_password"),

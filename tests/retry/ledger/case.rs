@@ -23,8 +23,8 @@ pub(crate) struct Case {
     pub(crate) deadline: Duration,
     pub(crate) isolation: Isolation,
     pub(crate) order: Order,
+    pub(crate) way: Way,
     pub(crate) belief: Belief,
-    pub(crate) form: Form,
     /// Settings of the database beside those of all cases.
     pub(crate) settings: Vec<(&'static str, String)>,
 }
@@ -37,12 +37,14 @@ pub(crate) enum Order {
     AsTheyCome,
 }
 
-/// How a transfer is asked for.
+/// How a transfer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A transaction of three statements.
+pub(crate) enum Way {
+    /// Statement by statement.
     Transaction,
-    /// One statement that does all of it, which may run on a lane. Nobody resolves one that is in doubt, but its key does.
+    /// In one round trip.
+    Batch,
+    /// As one statement that does all of it, which may run on a lane. Nobody resolves one that is in doubt, but its key does.
     Statement,
 }
 
@@ -66,8 +68,8 @@ impl Case {
             deadline: Duration::from_secs(2),
             isolation: Isolation::ReadCommitted,
             order: Order::ByAccount,
+            way: Way::Transaction,
             belief: Belief::TheResolver,
-            form: Form::Transaction,
             settings: Vec::new(),
         }
     }

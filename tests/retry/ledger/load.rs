@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::subscriber::DefaultGuard;
 
-use super::case::{Case, Form, INITIAL, open, set_up};
+use super::case::{Case, INITIAL, Way, open, set_up};
 use super::events::Events;
 use super::judge::{Books, Ending, Entry, Transfer, judge};
 use super::report::Report;
@@ -187,7 +187,7 @@ impl Load {
                     Ok(Resolution::RolledBack) => (Ending::RolledBack, None),
                     other => (Ending::Unknown, Some(format!("{} as {name}: {other:?}", transfer.id))),
                 },
-                None if ending == Ending::Unknown && self.shared.case.form == Form::Statement => {
+                None if ending == Ending::Unknown && self.shared.case.way == Way::Statement => {
                     (self.by_key(transfer.id).await, None)
                 }
                 None if ending == Ending::Unknown => {

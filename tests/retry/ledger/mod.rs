@@ -8,7 +8,7 @@ mod load;
 mod report;
 mod worker;
 
-pub(crate) use case::{Belief, Case, Effort, Form, Order, alone, open};
+pub(crate) use case::{Belief, Case, Effort, Order, Way, alone, open};
 pub(crate) use events::Events;
 pub(crate) use load::Load;
 pub(crate) use report::{Report, publish};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_core::{Error, Executor, Outcome, Query, Result};
+use db_core::{Batch, Error, Executor, Outcome, Query, Result};
 use tokio::time::Instant;
 
-use super::case::{Belief, Case, Form, Order};
+use super::case::{Belief, Case, Order, Way};
 use super::judge::{Ending, Entry, Transfer};
 use super::load::Shared;
 
@@ -55,6 +55,8 @@ async fn ask(shared: &Shared, line: &mut Line) {
         };
         match (error.outcome(), shared.case.belief) {
             (Outcome::RolledBack | Outcome::NotExecuted, _) => line.entry.ending = Ending::Failed,
+            // It is committed, and only what its statements gave is lost.
+            (Outcome::Executed, _) => line.entry.ending = Ending::Acknowledged,
             (_, Belief::TheResolver) => line.in_doubt = error.in_doubt().map(str::to_owned),
             (_, Belief::ThatItIsDone) => line.entry.ending = Ending::Acknowledged,
             (_, Belief::ThatItFailed) => continue,
@@ -81,7 +83,7 @@ const IN_ONE: &str = "WITH given AS (UPDATE account SET cents = cents - $4 WHERE
 
 async fn call(shared: &Shared, transfer: Transfer) -> Result<()> {
     let Transfer { id, from, to, amount } = transfer;
-    if shared.case.form == Form::Statement {
+    if shared.case.way == Way::Statement {
         let db = shared.db.primary().within(shared.case.deadline);
         let written: i64 = db.one(IN_ONE, &[&id, &from, &to, &amount]).await?;
         assert_eq!(written, id, "the answer is another one's");
@@ -91,12 +93,22 @@ async fn call(shared: &Shared, transfer: Transfer) -> Result<()> {
     if shared.case.order == Order::ByAccount {
         changes.sort_unstable();
     }
+    let update = "UPDATE account SET cents = cents + $2 WHERE id = $1";
+    let insert = "INSERT INTO ledger VALUES ($1, $2, $3, $4)";
+    if shared.case.way == Way::Batch {
+        let [one, other] = changes;
+        let statements: Batch<'_> = &[
+            (update, &[&one.0, &one.1]),
+            (update, &[&other.0, &other.1]),
+            (insert, &[&id, &from, &to, &amount]),
+        ];
+        return shared.db.batch_with(&shared.case.options(), statements).await.map(drop);
+    }
     let transaction = async |tx: &mut db_app::Tx<'_>| {
         for (account, change) in changes {
-            let update = "UPDATE account SET cents = cents + $2 WHERE id = $1";
             tx.execute(update, &[&account as _, &change]).await?;
         }
-        tx.execute("INSERT INTO ledger VALUES ($1, $2, $3, $4)", &[&id as _, &from, &to, &amount]).await?;
+        tx.execute(insert, &[&id as _, &from, &to, &amount]).await?;
         Ok(())
     };
     shared.db.tx_with(&shared.case.options(), transaction).await
