@@ -145,14 +145,15 @@ impl Lane {
         self.load.load(Ordering::Acquire) & !LEAVING
     }
 
-    /// Whether one more statement would be answered soon.
-    pub(crate) fn has_room(&self, now: Instant) -> bool {
+    /// Whether one more statement would be answered soon; or in its turn, where it `would_wait_anyhow`.
+    pub(crate) fn has_room(&self, now: Instant, would_wait_anyhow: bool) -> bool {
         let load = self.load();
         if load == 0 {
             return true;
         }
         let pace = Duration::from_nanos(self.pace.load(Ordering::Relaxed));
-        load < self.settings.depth && pace.saturating_mul(load) <= self.settings.wait && !self.is_late(now)
+        let is_soon = would_wait_anyhow || pace.saturating_mul(load) <= self.settings.wait;
+        load < self.settings.depth && is_soon && !self.is_late(now)
     }
 
     /// Whether its oldest statement takes longer than any should.

@@ -108,9 +108,10 @@ impl Lanes {
 
     /// Where a statement that may use a lane runs.
     pub(crate) fn pick(&self, shared: &Arc<Shared>, now: Instant) -> Pick {
+        let is_pool_full = shared.gate.waiting() > 0;
         let (best, count) = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            let with_room = open.iter().filter(|lane| lane.has_room(now));
+            let with_room = open.iter().filter(|lane| lane.has_room(now, is_pool_full));
             (with_room.min_by_key(|lane| lane.load()).cloned(), open.len())
         };
         let is_busy = best.as_ref().is_none_or(|lane| lane.load() >= FEW);

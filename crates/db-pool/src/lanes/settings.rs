@@ -15,8 +15,8 @@ pub struct LaneSettings {
     pub max: u32,
     /// The most statements in flight on one lane, at least 1. Default 256: a thousand callers on four lanes.
     pub depth: u32,
-    /// What may be in flight on one lane, as the time that it takes the server. Default 50 ms: nobody waits much longer than
-    /// that behind others. Above zero.
+    /// What may be in flight on one lane, as the time that it takes the server, while the pool has connections that are free.
+    /// Default 50 ms: nobody waits much longer than that behind others. Above zero.
     pub wait: Duration,
     /// A statement that took no longer is short, beyond the way to the server and back. Default 2 ms: a statement by an index takes
     /// a tenth of that, and a busy machine may add the rest. Above zero.
