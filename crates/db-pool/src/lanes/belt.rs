@@ -41,7 +41,8 @@ pub(crate) struct Operation {
     question: Question<Done>,
     /// Counts it as long as it is there.
     load: Load,
-    sent: Instant,
+    /// None until it was taken in.
+    sent: Option<Instant>,
 }
 
 impl Operation {
@@ -55,7 +56,7 @@ impl Operation {
     ) -> Self {
         let session = Arc::clone(load.session());
         let run = Box::pin(run(session, statement, params, keeps_rows));
-        Self { run, question, load, sent: Instant::now() }
+        Self { run, question, load, sent: None }
     }
 }
 
@@ -107,9 +108,10 @@ impl Belt {
         let mut now = None;
         // When it has nothing, it wakes this task as something comes.
         while let Poll::Ready(Some(mut operation)) = self.inbox.poll_recv(cx) {
-            operation.sent = *now.get_or_insert_with(Instant::now);
+            let now = *now.get_or_insert_with(Instant::now);
+            operation.sent = Some(now);
             if self.in_flight.is_empty() {
-                operation.load.lane().moved(operation.sent);
+                operation.load.lane().moved(now);
             }
             operation.question.sent();
             match operation.run.as_mut().poll(cx) {
@@ -134,7 +136,7 @@ impl Belt {
             // All that came together are charged to the first one: it was waited for.
             let took = if batch.count == 0 { batch.took } else { Duration::ZERO };
             batch.count += 1;
-            let whole = batch.now - front.sent;
+            let whole = batch.now - front.sent.unwrap_or(batch.now);
             front.question.answer(Done { result, took, whole });
         }
         if let Some(Batch { lane, now, took, count }) = batch {
@@ -147,11 +149,12 @@ impl Belt {
 impl Batch {
     fn begin(front: &Operation, last: Option<Instant>) -> Self {
         let (now, lane) = (Instant::now(), Arc::clone(front.load.lane()));
+        let sent = front.sent.unwrap_or(now);
         let took = match last {
             // The server had it before it was done with the one before.
-            Some(last) if last > front.sent => now - last,
+            Some(last) if last > sent => now - last,
             _ => {
-                let whole = now - front.sent;
+                let whole = now - sent;
                 whole - lane.way(whole)
             }
         };
