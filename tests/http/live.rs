@@ -44,6 +44,7 @@ async fn once_as_json() {
     let live = answer.json();
     assert_eq!((&live["status"], &live["shutting_down"]), (&"healthy".into(), &false.into()), "{live}");
     assert_eq!((&live["pools"][0]["max"], &live["pools"][0]["paused"]), (&7.into(), &false.into()), "{live}");
+    assert_eq!(live["pools"][0]["on_lanes"], 0, "nothing runs: {live}");
     let postgres = &live["components"][0];
     assert_eq!((&postgres["name"], &postgres["critical"]), (&"postgres".into(), &true.into()), "{live}");
     assert!(postgres["latency_ms"].is_f64() && postgres["age_ms"].is_f64(), "{postgres}");

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 
 use self::call::{Answer, call};
 
-const TOKEN: &str = "0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef";
 
 /// Lines of headers: with the token, by a proxy, with a body of JSON.
 const AUTHORIZED: &str = "Authorization: Bearer 0123456789abcdef\r\n";
@@ -35,7 +35,7 @@ const FORWARDED: &str = "X-Forwarded-For: 192.0.2.1\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A database as configured by variables.
-async fn open(url: &str, more: &[(&str, &str)]) -> Database {
+pub(crate) async fn open(url: &str, more: &[(&str, &str)]) -> Database {
     let mut layers = Layers::default().with_environment("DATABASE_URL", url);
     for (name, value) in more {
         layers = layers.with_environment(name, value);
@@ -44,7 +44,7 @@ async fn open(url: &str, more: &[(&str, &str)]) -> Database {
 }
 
 /// All endpoints with the token, as `db serve` has them.
-async fn serve(db: &Database) -> SocketAddr {
+pub(crate) async fn serve(db: &Database) -> SocketAddr {
     listen(routes(db).service()).await
 }
 
@@ -91,6 +91,6 @@ async fn within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() ->
     }
 }
 
-async fn close(db: &Database) {
+pub(crate) async fn close(db: &Database) {
     db.close(Duration::from_secs(5)).await.expect("close");
 }

@@ -37,8 +37,12 @@ async fn bench_holds_its_figures_against_the_limits() {
             assert!(stage["latency"][figure].as_f64() > Some(0.0), "{figure} in {stage:#}");
         }
         assert!(stage["throughput_per_s"].as_f64() > Some(0.0), "{stage:#}");
-        assert!(stage["acquire_wait"]["count"].as_u64() >= Some(200), "{stage:#}");
         assert!(stage["utilization"]["average"].is_f64(), "{stage:#}");
+        assert_eq!(stage["lanes"]["max"], 4, "{stage:#}");
+        // Each statement waited for a connection of its own, or was on a lane.
+        let count = |of: &str, what: &str| stage[of][what].as_u64().expect("a count");
+        let on_lanes = count("lanes", "statements");
+        assert!(on_lanes > 0 && count("acquire_wait", "count") + on_lanes >= 200, "{stage:#}");
         assert!(judged(&report, name, "errors"), "{report:#}");
         judged(&report, name, "average");
     }
@@ -71,6 +75,7 @@ async fn bench_tells_people_its_verdict() {
         "{shown}"
     );
     assert!(shown.contains("PASS  full load: errors 0 (allowed 0)"), "{shown}");
+    assert_eq!(shown.matches(" statements on lanes, ").count(), 2, "of each load: {shown}");
 }
 
 /// B9: a verdict for each of the two rates, with every message delivered.

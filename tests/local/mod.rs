@@ -16,4 +16,5 @@ mod serve;
 mod shutting_down;
 mod standby;
 mod stats;
+mod stats_of_service;
 mod watching;

@@ -17,10 +17,15 @@ async fn stats_shows_the_pool() {
     let shown = String::from_utf8(output.stdout.clone()).expect("text");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
-    let [heads, row] = &*lines else { panic!("{shown}") };
+    let [heads, row, _, lanes] = &*lines else { panic!("{shown}") };
     let expect = "pool open idle in use waiting min max used (%) opened closed wait p50 (ms) wait p99 (ms)";
     assert_eq!(heads.join(" "), expect);
     assert_eq!((row[0], row[5], row[6], row[7]), ("primary", "2", "7", "0.0"), "{shown}");
+    // It has run nothing yet: who has is named.
+    assert!(lanes.join(" ").starts_with("lanes: 0 open of at most 4; "), "{shown}");
+    assert!(lanes.join(" ").ends_with("db stats --service"), "{shown}");
+    let output = place.run(&["stats"], &[url, ("DB_LANES", "0")]);
+    assert!(!text(&output).contains("lanes"), "{}", text(&output));
 
     let output = place.run(&["stats", "--json"], &[url]);
     let body: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -96,4 +101,5 @@ async fn stats_says_what_went_wrong() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let output = place.run(&["stats", "--help"], &[]);
     assert!(text(&output).contains("a process that has just begun"), "{}", text(&output));
+    assert!(text(&output).contains("--service"), "{}", text(&output));
 }

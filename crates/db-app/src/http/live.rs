@@ -73,6 +73,8 @@ struct Pool {
     paused: bool,
     opened: u64,
     closed: u32,
+    /// Statements in flight on lanes.
+    on_lanes: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +162,7 @@ impl Pool {
             paused: stats.is_paused,
             opened: stats.opened,
             closed: stats.closed.total(),
+            on_lanes: stats.lanes.in_flight,
             name: stats.pool,
         }
     }

@@ -26,7 +26,7 @@ pub(crate) async fn run(watching: Watch, mut config: Config, json: bool) -> Resu
     let database = Database::open(config).await?;
     let look = || Seen { snapshot: database.health(), origin: database.origin().to_owned() };
     let shown = match watching.every() {
-        Some(every) => watch(every, json, look).await.map(|()| Outcome::Well),
+        Some(every) => watch(every, json, async || look()).await.map(|()| Outcome::Well),
         None => look().print(json),
     };
     let closed = database.close(limit).await;
@@ -57,7 +57,7 @@ impl Look for Seen {
         let Self { snapshot, origin } = self;
         let mut lines = vec![format!("{} at {:.3}: {origin}", snapshot.status(), snapshot.at), String::new()];
         let heads = ["component", "status", "reason", "took (ms)", "age (s)", "details"];
-        let mut table = Table::new(3, &heads).ends_in_text();
+        let mut table = Table::new(3, &heads).ends_in_texts(1);
         let millis = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         for component in &snapshot.components {
             let details = component.details.iter().map(|(name, value)| match value {

@@ -54,8 +54,9 @@ enum Command {
     ///
     /// They are those of a process that has just begun, which opens a pool of its own and looks at the servers: reads in flight, reads
     /// served and their latency are not those of a service that runs, and the lag in seconds is counted from the first look on,
-    /// unless the replica was more than 64 KiB behind at it. A service has its own figures in /health/db.
-    Stats(watch::Watch),
+    /// unless the replica was more than 64 KiB behind at it. The figures of a service that runs, what its statements have on lanes, and
+    /// why others have connections of their own, are shown with --service.
+    Stats(stats::Options),
     /// Check what services rely on and what will hurt them: extensions, privileges, connections, settings, upkeep
     ///
     /// Each line is ok, advice or a problem, the latter two with what to do. Only problems make the exit code 1.
@@ -152,7 +153,7 @@ async fn run(cli: Cli, config: Config, telemetry: Option<&Telemetry>) -> Result<
         Command::Serve => serve::run(config, telemetry).await,
         Command::Migrate(command) => migrate::run(command, config, cli.json).await,
         Command::Health(watch) => health::run(watch, config, cli.json).await,
-        Command::Stats(watch) => stats::run(watch, config, cli.json).await,
+        Command::Stats(options) => stats::run(options, config, cli.json).await,
         Command::Doctor(options) => doctor::run(options, config, cli.json).await,
         Command::Config => config::run(&config, cli.json),
         Command::Bench(options) => bench::run(options, config, cli.json).await,

@@ -4,25 +4,26 @@
 #[derive(Debug)]
 pub(crate) struct Table {
     left: usize,
-    /// Whether the last of them is a text again.
-    ends_in_text: bool,
+    /// So many at the end are texts again.
+    right: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     pub(crate) fn new(left: usize, heads: &[&str]) -> Self {
         let heads = heads.iter().map(|head| (*head).to_owned()).collect();
-        Self { left, ends_in_text: false, rows: vec![heads] }
+        Self { left, right: 0, rows: vec![heads] }
     }
 
-    /// The last column begins at the left as well.
-    pub(crate) fn ends_in_text(mut self) -> Self {
-        self.ends_in_text = true;
+    /// The last so many columns begin at the left as well.
+    pub(crate) fn ends_in_texts(mut self, count: usize) -> Self {
+        self.right = count;
         self
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        // What could move the cursor, or end the line, is a space.
+        self.rows.push(cells.into_iter().map(|cell| cell.replace(char::is_control, " ")).collect());
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
@@ -33,7 +34,7 @@ impl Table {
         let line = |row: &Vec<String>| {
             let cells = row.iter().enumerate().map(|(column, cell)| {
                 let width = width_of(column);
-                let is_text = column < self.left || self.ends_in_text && column + 1 == row.len();
+                let is_text = column < self.left || column + self.right >= row.len();
                 if is_text { format!("{cell:width$}") } else { format!("{cell:>width$}") }
             });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
@@ -57,7 +58,7 @@ mod tests {
         table.row(["primary", "2", ""].map(str::to_owned));
         table.row(["réplica", "10", "slow"].map(str::to_owned));
         assert_eq!(table.lines(), ["pool     open  note", "primary     2", "réplica    10  slow"]);
-        let mut table = Table::new(1, &["pool", "open", "in words"]).ends_in_text();
+        let mut table = Table::new(1, &["pool", "open", "in words"]).ends_in_texts(1);
         table.row(["a", "10", "slow"].map(str::to_owned));
         assert_eq!(table.lines(), ["pool  open  in words", "a       10  slow"]);
     }

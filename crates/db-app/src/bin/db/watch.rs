@@ -34,7 +34,7 @@ impl Watch {
     }
 }
 
-/// Something that can be looked at again and again, without waiting.
+/// Something that can be looked at again and again.
 pub(crate) trait Look {
     /// For scripts.
     fn document(&self) -> Result<Value>;
@@ -44,7 +44,7 @@ pub(crate) trait Look {
 }
 
 /// Shows what `look` gives until a signal comes, or nobody reads any more.
-pub(crate) async fn watch<T: Look>(every: Duration, json: bool, look: impl Fn() -> T) -> Result<()> {
+pub(crate) async fn watch<T: Look>(every: Duration, json: bool, look: impl AsyncFn() -> T) -> Result<()> {
     let mut signals = Signals::install()?;
     let place = if stdout().is_terminal() { Place::Screen } else { Place::Below };
     let mut ticks = interval(every);
@@ -55,7 +55,10 @@ pub(crate) async fn watch<T: Look>(every: Duration, json: bool, look: impl Fn() 
             _ = ticks.tick() => {}
             _ = signals.next() => break,
         }
-        let now = look();
+        let now = tokio::select! {
+            now = look() => now,
+            _ = signals.next() => break,
+        };
         if json {
             output::json_line(&now.document()?);
         } else {

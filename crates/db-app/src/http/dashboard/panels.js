@@ -146,7 +146,7 @@ function showPools(pools) {
     const idle = h("span", { class: "idle" });
     const bar = h("div", { class: "bar", role: "img" }, used, idle);
     const share = h("span", { class: "share" });
-    const cells = ["In use", "Idle", "Waiting", "Maximum"].map((title) => ({ title, value: h("dd") }));
+    const cells = ["In use", "Idle", "Waiting", "Maximum", "On lanes"].map((title) => ({ title, value: h("dd") }));
     const list = h("dl", { class: "cells" }, ...cells.map(({ title, value }) => h("div", { class: title.replace(" ", "-").toLowerCase() }, h("dt", {}, title), value)));
     const note = h("p", { class: "muted small" });
     const update = (pool) => {
@@ -157,7 +157,7 @@ function showPools(pools) {
       used.style.width = part(pool.in_use);
       idle.style.width = part(pool.idle);
       setAttribute(bar, "aria-label", `${pool.in_use} in use and ${pool.idle} idle of at most ${pool.max}`);
-      [pool.in_use, pool.idle, pool.waiting, pool.max].forEach((value, index) => setText(cells[index].value, count(value)));
+      [pool.in_use, pool.idle, pool.waiting, pool.max, pool.on_lanes].forEach((value, index) => setText(cells[index].value, count(value)));
       list.classList.toggle("waits", pool.waiting > 0);
       setText(note, `${count(pool.opened)} connections opened, ${count(pool.closed)} closed`);
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use db_app::Database;
 use db_app::core::Error;
+use db_pool::Stats;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -26,6 +27,7 @@ pub(super) struct Stage {
     pub(super) latency: Latency,
     pub(super) acquire_wait: AcquireWait,
     pub(super) utilization: Utilization,
+    pub(super) lanes: OnLanes,
 }
 
 /// Errors of one kind.
@@ -69,6 +71,21 @@ pub(super) struct Utilization {
     pub(super) peak: f64,
 }
 
+/// What ran on lanes, the connections that short statements of many callers share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct OnLanes {
+    /// The most lanes; zero where there are none.
+    pub(super) max: u32,
+    /// Statements that were answered on them.
+    pub(super) statements: u64,
+    /// Of these, ran once more on a connection of their own.
+    pub(super) reruns: u64,
+    /// How often a statement was sent back to connections of its own.
+    pub(super) sent_back: u64,
+    /// The most in flight on one lane, looked at every [`LOOK`].
+    pub(super) deepest: u32,
+}
+
 /// Takes down operations; shared by all tasks of a load.
 #[derive(Debug)]
 pub(super) struct Recorder(Mutex<Taken>);
@@ -85,7 +102,7 @@ pub(super) struct Meter {
     database: Database,
     recorder: Arc<Recorder>,
     begun: Instant,
-    waits_before: Vec<(u64, u64)>,
+    before: Stats,
     looks: Arc<Mutex<Looks>>,
     _looking: AbortOnDropHandle<()>,
 }
@@ -95,6 +112,7 @@ struct Looks {
     sum: f64,
     count: u32,
     peak: f64,
+    deepest: u32,
 }
 
 /// Between two looks at the pool.
@@ -110,7 +128,7 @@ impl Meter {
         Ok(Self {
             recorder: Arc::new(Recorder::new()?),
             begun: Instant::now(),
-            waits_before: database.stats().waited.buckets,
+            before: database.stats(),
             database: database.clone(),
             looks,
             _looking: AbortOnDropHandle::new(looking),
@@ -123,7 +141,8 @@ impl Meter {
 
     pub(super) fn finish(self, name: &'static str, load: String) -> Stage {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let acquire_wait = waits_between(&self.waits_before, &self.database.stats().waited.buckets);
+        let (before, after) = (&self.before, self.database.stats());
+        let acquire_wait = waits_between(&before.waited.buckets, &after.waited.buckets);
         let taken = self.recorder.lock();
         let operations = taken.latency.len();
         let at = |quantile| millis(taken.latency.value_at_quantile(quantile));
@@ -137,6 +156,13 @@ impl Meter {
         let looks = lock(&self.looks);
         let average = rounded(looks.sum / f64::from(looks.count.max(1)));
         let utilization = Utilization { average, peak: looks.peak };
+        let lanes = OnLanes {
+            max: after.lanes.max,
+            statements: after.lanes.statements.saturating_sub(before.lanes.statements),
+            reruns: after.lanes.reruns.saturating_sub(before.lanes.reruns),
+            sent_back: after.lanes.demotions.saturating_sub(before.lanes.demotions),
+            deepest: looks.deepest,
+        };
         Stage {
             name,
             load,
@@ -148,6 +174,7 @@ impl Meter {
             latency,
             acquire_wait,
             utilization,
+            lanes,
         }
     }
 }
@@ -198,11 +225,12 @@ async fn look(database: Database, looks: Arc<Mutex<Looks>>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let now = database.stats().utilization;
+        let now = database.stats();
         let mut looks = lock(&looks);
-        looks.sum += now;
+        looks.sum += now.utilization;
         looks.count += 1;
-        looks.peak = looks.peak.max(now);
+        looks.peak = looks.peak.max(now.utilization);
+        looks.deepest = looks.deepest.max(now.lanes.deepest);
     }
 }
 

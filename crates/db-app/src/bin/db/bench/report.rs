@@ -1,8 +1,10 @@
 //! What people and scripts read of a bench.
 
+use std::fmt;
+
 use serde::Serialize;
 
-use super::measure::{Seen, Stage};
+use super::measure::{OnLanes, Seen, Stage};
 use super::recovery::Recovery;
 use super::verdict::Judgement;
 use crate::output::say;
@@ -38,6 +40,7 @@ impl Report {
         say!("");
         for stage in stages {
             say!("{}: {}", stage.name, stage.load);
+            say!("  {}", stage.lanes);
             tell_errors(&stage.errors_by_code);
         }
         if let Some(recovery) = recovery {
@@ -89,6 +92,17 @@ fn table(stages: &[Stage]) -> Table {
         ]);
     }
     table
+}
+
+impl fmt::Display for OnLanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max, statements, reruns, sent_back, deepest } = self;
+        if *max == 0 {
+            return f.write_str("no lanes: each statement had a connection of its own");
+        }
+        write!(f, "{statements} statements on lanes, {reruns} of them run again, {sent_back} sent back; ")?;
+        write!(f, "most in flight on one lane {deepest}")
+    }
 }
 
 fn tell_recovery(recovery: &Recovery) {

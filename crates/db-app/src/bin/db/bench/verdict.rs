@@ -116,7 +116,7 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::measure::{AcquireWait, Latency, Utilization};
+    use crate::bench::measure::{AcquireWait, Latency, OnLanes, Utilization};
 
     fn stage(average_ms: f64, utilization: f64, errors: u64) -> Stage {
         Stage {
@@ -130,6 +130,7 @@ mod tests {
             latency: Latency { average_ms, p50_ms: 1.0, p95_ms: 299.0, p99_ms: 500.0, max_ms: 900.0 },
             acquire_wait: AcquireWait { count: 100, p50_ms: 0.0, p95_ms: 0.0, p99_ms: 0.0 },
             utilization: Utilization { average: utilization, peak: 100.0 },
+            lanes: OnLanes::default(),
         }
     }
 
