@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use db_core::Query;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::call::{Connection, call};
 use super::{close, open, serve};
-use crate::support::database;
+use crate::support::{database, eventually};
 
 /// A stream of events whose head has come.
 pub(super) async fn follow(address: std::net::SocketAddr) -> Connection {
@@ -44,12 +46,33 @@ async fn once_as_json() {
     let live = answer.json();
     assert_eq!((&live["status"], &live["shutting_down"]), (&"healthy".into(), &false.into()), "{live}");
     assert_eq!((&live["pools"][0]["max"], &live["pools"][0]["paused"]), (&7.into(), &false.into()), "{live}");
-    assert_eq!(live["pools"][0]["on_lanes"], 0, "nothing runs: {live}");
     let postgres = &live["components"][0];
     assert_eq!((&postgres["name"], &postgres["critical"]), (&"postgres".into(), &true.into()), "{live}");
     assert!(postgres["latency_ms"].is_f64() && postgres["age_ms"].is_f64(), "{postgres}");
     assert!(live["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{live}");
     assert!(live["alerts"].as_array().is_some_and(|alerts| alerts.len() > 5), "{live}");
+    close(&db).await;
+}
+
+/// What is in flight on lanes is one of the pool's figures.
+#[tokio::test]
+async fn what_is_in_flight_on_lanes_is_counted() {
+    let database = database().await;
+    let db = open(database.url(), &[]).await;
+    let address = serve(&db).await;
+    let on_lanes = async || {
+        let live = call(address, "GET /api/live", "Accept: application/json\r\n", "").await.json();
+        live["pools"][0]["on_lanes"].as_u64().expect("a figure")
+    };
+    assert_eq!(on_lanes().await, 0);
+    let mut callers = JoinSet::new();
+    for _ in 0..16 {
+        let db = db.clone();
+        callers.spawn(async move { while db.one::<i64>("SELECT $1::int8", &[&1_i64]).await.is_ok() {} });
+    }
+    eventually("some are in flight", async || (1..=16).contains(&on_lanes().await)).await;
+    callers.shutdown().await;
+    eventually("none is any more", async || on_lanes().await == 0).await;
     close(&db).await;
 }
 
