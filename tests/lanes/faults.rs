@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use db_core::{Executor, Outcome, Query};
 use db_pool::Pool;
+use db_testkit::{Fault, Proxy};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{SLEEP, learn};
-use crate::support::{client, database, eventually, pool};
+use super::{SLEEP, known, learn};
+use crate::support::{client, database, eventually, pool, settings};
 
 const INSERT: &str = "INSERT INTO t (id) VALUES ($1)";
 
@@ -70,6 +71,31 @@ async fn a_killed_lane_loses_nothing() {
     assert!(failed.iter().all(|id| !stored.contains_key(id)), "what failed had no effect");
     assert!(!unknown.is_empty() || !failed.is_empty(), "some were hit");
     assert!(succeeded.len() > 2_000, "most were not: {}", succeeded.len());
+    comes_back(&pool).await;
+}
+
+/// What the server did on a lane and could not say any more is not done again, and its caller is told that nobody knows.
+#[tokio::test]
+async fn what_was_done_and_not_answered_is_not_done_again() {
+    let database = database().await;
+    let admin = client(database.url()).await;
+    admin.batch_execute("CREATE TABLE t (id int8)").await.expect("a table");
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let mut settings = settings();
+    settings.max = 4;
+    let pool = Pool::open(proxy.config(), settings).await.expect("a pool");
+    eventually("it runs on a lane", async || {
+        pool.execute(INSERT, &[&0_i64]).await.expect("well");
+        known(&pool, INSERT).on_lanes > 0
+    })
+    .await;
+    let before = known(&pool, INSERT).alone;
+    let lost = proxy.inject(Fault::lost_answer().nth(1));
+    let error = pool.execute(INSERT, &[&1_i64]).await.expect_err("no answer");
+    assert_eq!((error.outcome(), lost.fired()), (Outcome::Unknown, 1), "{error}");
+    let count = "SELECT count(*) FROM t WHERE id = 1";
+    assert_eq!(admin.query_one(count, &[]).await.expect("a row").get::<_, i64>(0), 1);
+    assert_eq!(known(&pool, INSERT).alone, before);
     comes_back(&pool).await;
 }
 

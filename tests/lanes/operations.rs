@@ -9,7 +9,7 @@ use db_pool::{Conn, Pool};
 use futures_util::future::join_all;
 
 use super::learn;
-use crate::support::{database, eventually, pool};
+use crate::support::{client, database, eventually, pool};
 
 /// Callers who select until they are told to stop; none of them sees an error.
 struct Load {
@@ -53,11 +53,19 @@ impl Load {
 async fn operating_a_pool_with_lanes_fails_nobody() {
     let database = database().await;
     let pool = pool(&database, |settings| (settings.max, settings.queue_limit) = (8, 1_000)).await;
+    let admin = client(database.url()).await;
     let load = Load::begin(&pool, 30);
     eventually("there are lanes", async || pool.stats().lanes.open > 0).await;
     for _ in 0..3 {
         load.goes_on().await;
+        let now: String = admin.query_one("SELECT clock_timestamp()::text", &[]).await.expect("a row").get(0);
         pool.rotate();
+        let older = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND pid <> pg_backend_pid() AND backend_start < $1::text::timestamptz";
+        eventually("lanes are replaced as well", async || {
+            admin.query_one(older, &[&now]).await.expect("a row").get::<_, i64>(0) == 0
+        })
+        .await;
         load.goes_on().await;
         pool.pause(Duration::from_secs(10)).await.expect("all came back");
         assert_eq!((pool.stats().in_use, pool.stats().lanes.open), (0, 0));
