@@ -157,7 +157,11 @@ impl Autocommit<'_> {
         let conn = self.acquire().await?;
         let started = Instant::now();
         let output = Box::pin(V::alone(&conn, sql, params)).await?;
-        shared.lanes.learned.ran_alone(&history, started.elapsed(), V::bytes(&output));
+        let now = Instant::now();
+        shared.lanes.learned.ran_alone(&history, now - started, V::bytes(&output));
+        if opening.is_none() && history.may_share() {
+            opening = shared.lanes.wants_one(shared, now);
+        }
         if let Some((opening, held)) = opening.and_then(|opening| Some((opening, conn.into_held()?))) {
             shared.lanes.open(opening, held);
         }

@@ -115,14 +115,31 @@ impl Lanes {
             (with_room.min_by_key(|lane| lane.load()).cloned(), open.len())
         };
         let is_busy = best.as_ref().is_none_or(|lane| lane.load() >= FEW);
+        // Where callers wait for a connection, one of those who have one opens it.
         if is_busy
-            && count < self.most(shared)
-            && *self.not_before() <= now
-            && !self.is_opening.swap(true, Ordering::AcqRel)
+            && !is_pool_full
+            && let Some(opening) = self.may_open(shared, count, now)
         {
-            return Pick::Open(Opening(Arc::clone(shared)));
+            return Pick::Open(opening);
         }
         best.and_then(|lane| lane.begin(now)).map_or(Pick::None, Pick::Lane)
+    }
+
+    /// The right to open a lane after a statement that may use one had a connection of its own, if there are too few.
+    pub(crate) fn wants_one(&self, shared: &Arc<Shared>, now: Instant) -> Option<Opening> {
+        let count = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            if open.iter().any(|lane| lane.load() < FEW) {
+                return None;
+            }
+            open.len()
+        };
+        self.may_open(shared, count, now)
+    }
+
+    fn may_open(&self, shared: &Arc<Shared>, count: usize, now: Instant) -> Option<Opening> {
+        let may = count < self.most(shared) && *self.not_before() <= now;
+        (may && !self.is_opening.swap(true, Ordering::AcqRel)).then(|| Opening(Arc::clone(shared)))
     }
 
     /// The most lanes now.
