@@ -9,7 +9,7 @@ use db_cluster::{ConsistencyToken, EndpointStats};
 use db_core::{Cause, Error, Executor, Params, Phase, Result, RowStream, Signal};
 use db_health::{Alerts, Monitor, Snapshot};
 use db_migrate::{Migrator, Run, Steps};
-use db_pool::{Conn, LaneUse, Listener, Pool, ServerInfo, Stats, StillInUse, Target, TargetSession, Tx};
+use db_pool::{Conn, Listener, Pool, ServerInfo, Stats, StillInUse, Target, TargetSession, Tx};
 use db_retry::{Policy, Retry, Scope, Work};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Row};
@@ -168,22 +168,7 @@ impl Database {
         self.retrying(Work::Write)
     }
 
-    /// The verbs of the database itself, each statement on a connection of its own. Short statements of many callers otherwise
-    /// share a few of the pool's connections by themselves, as far as that is safe ([lanes](db_pool#lanes)); nobody notices but by
-    /// the speed, and by who runs what in `pg_stat_activity`. `DB_LANES=0` turns it off for all.
-    #[must_use]
-    pub fn exclusive(&self) -> Retrying<'_> {
-        self.retrying(Work::Write).exclusive()
-    }
-
-    /// The statements that ran by the verbs of the database and of its views on the primary, those that ran most often first, and
-    /// why each does or does not share connections.
-    #[must_use]
-    pub fn lane_uses(&self) -> Vec<LaneUse> {
-        self.inner.pool.lane_uses()
-    }
-
-    fn retrying(&self, work: Work) -> Retrying<'_> {
+    pub(crate) fn retrying(&self, work: Work) -> Retrying<'_> {
         Retrying::new(&self.inner.pool, self.inner.retry.work(work))
     }
 

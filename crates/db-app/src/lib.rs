@@ -52,6 +52,7 @@ mod database;
 mod doubts;
 mod embedded;
 pub mod http;
+mod lanes;
 mod migrations_watch;
 mod observed;
 mod observing;

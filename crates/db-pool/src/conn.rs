@@ -16,6 +16,7 @@ use crate::release::{Held, Place};
 use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
+use crate::statements::is_set_local;
 use crate::telling::Telling;
 use crate::watch::Caller;
 use crate::wire::{Effects, Ends, Transaction};
@@ -381,30 +382,5 @@ impl Drop for Conn {
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn").field("process_id", &self.process_id()).finish_non_exhaustive()
-    }
-}
-
-/// Whether a single statement changes a setting for its transaction alone.
-fn is_set_local(sql: &str) -> bool {
-    let sql = sql.trim_start();
-    sql.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("set local"))
-        && sql.as_bytes().get(9).is_some_and(u8::is_ascii_whitespace)
-        && !sql.trim_end_matches([';', ' ', '\n']).contains(';')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_for_one_transaction_is_told_from_others() {
-        let check = |sql, expect| assert_eq!(is_set_local(sql), expect, "{sql}");
-        check("SET LOCAL app.tenant = '7'", true);
-        check(" set local x = 1; ", true);
-        check("SET LOCAL x = 1; SET y = 2", false);
-        check("SET x = 1", false);
-        check("SET local_app.tenant = '7'", false);
-        check("SET local.tenant = '7'", false);
-        check("", false);
     }
 }

@@ -119,6 +119,14 @@ pub(crate) fn contains(text: &str, word: &str) -> bool {
     text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
+/// Whether a single statement changes a setting for its transaction alone.
+pub(crate) fn is_set_local(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    sql.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("set local"))
+        && sql.as_bytes().get(9).is_some_and(u8::is_ascii_whitespace)
+        && !sql.trim_end_matches([';', ' ', '\n']).contains(';')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +156,17 @@ mod tests {
         assert!(matches!(find("b"), Found::Preparing(_)));
         statements.settle("b", &typed());
         assert!(matches!(find("a"), Found::Preparing(_)));
+    }
+
+    #[test]
+    fn a_setting_for_one_transaction_is_told_from_others() {
+        let check = |sql, expect| assert_eq!(is_set_local(sql), expect, "{sql}");
+        check("SET LOCAL app.tenant = '7'", true);
+        check(" set local x = 1; ", true);
+        check("SET LOCAL x = 1; SET y = 2", false);
+        check("SET x = 1", false);
+        check("SET local_app.tenant = '7'", false);
+        check("SET local.tenant = '7'", false);
+        check("", false);
     }
 }

@@ -12,10 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_postgres::{Error, Row, Statement};
 
-use super::encoded::Encoded;
 use super::lane::{Lane, Load};
 use super::slot::Question;
-use crate::session::Session;
+use crate::session::{Encoded, Session};
 
 /// What a statement on a lane gave.
 pub(crate) struct Done {
@@ -50,7 +49,7 @@ impl Operation {
     pub(crate) fn new(
         load: Load,
         statement: Statement,
-        params: Encoded,
+        params: Vec<Encoded>,
         keeps_rows: bool,
         question: Question<Done>,
     ) -> Self {
@@ -63,7 +62,7 @@ impl Operation {
 async fn run(
     session: Arc<Session>,
     statement: Statement,
-    params: Encoded,
+    params: Vec<Encoded>,
     keeps_rows: bool,
 ) -> Result<Given, Error> {
     let rows = session.client.query_raw(&statement, params.iter()).await?;

@@ -12,10 +12,9 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::LaneSettings;
 use super::belt::{Done, Operation};
-use super::encoded::Encoded;
 use super::slot::slot;
 use crate::release::Held;
-use crate::session::Session;
+use crate::session::{Session, encode};
 use crate::statements::Prepared;
 use crate::wire::Effects;
 
@@ -75,7 +74,7 @@ impl Load {
         let Ok((Prepared::Named(statement), _)) = self.session().prepared(sql).await else {
             return Err(Passed::Unsent);
         };
-        let params = Encoded::new(params, statement.params()).ok_or(Passed::Unsent)?;
+        let params = encode(params, statement.params()).map_err(|_| Passed::Unsent)?;
         let (question, answer) = slot();
         let session = Arc::clone(self.session());
         let operation = Operation::new(self, statement, params, keeps_rows, question);

@@ -2,7 +2,6 @@
 //! is learned in `history`; how one lane works is in `lane` and `belt`; when lanes open and go, in `keeper`.
 
 mod belt;
-mod encoded;
 mod history;
 mod keeper;
 mod lane;

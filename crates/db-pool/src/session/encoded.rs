@@ -1,5 +1,5 @@
-//! Parameters that are encoded before anything is sent, so that one that does not fit is found in time. The driver encodes a
-//! statement's when it sends that statement.
+//! Parameters that are encoded before anything is sent, so that one that does not fit is found in time, and none is borrowed from
+//! its caller. The driver encodes a statement's when it sends that statement.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,14 +12,14 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, WrongType};
 const HEADERS: usize = 1 << 20;
 
 /// A value as the server reads it.
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     /// `None` is NULL.
     bytes: Option<Bytes>,
     format: Format,
 }
 
 /// Encodes the parameters of one statement.
-pub(super) fn encode(params: Params<'_>, types: &[Type]) -> Result<Vec<Encoded>> {
+pub(crate) fn encode(params: Params<'_>, types: &[Type]) -> Result<Vec<Encoded>> {
     if params.len() != types.len() {
         return Err(super::wrong_count(params.len(), types.len()));
     }
@@ -101,11 +101,17 @@ mod tests {
 
     #[test]
     fn a_value_is_the_same_when_it_is_sent() {
-        let encoded = encode(&[&7_i32, &None::<i32>], &[Type::INT4, Type::INT4]).expect("they fit");
+        let types = [Type::INT4, Type::INT4, Type::TEXT, Type::TEXT];
+        let encoded = encode(&[&7_i32, &None::<i32>, &"", &"tea"], &types).expect("they fit");
         let mut out = BytesMut::new();
         assert!(matches!(encoded[0].to_sql(&Type::INT4, &mut out), Ok(IsNull::No)));
         assert_eq!(&out[..], [0, 0, 0, 7]);
         assert!(matches!(encoded[1].to_sql(&Type::INT4, &mut out), Ok(IsNull::Yes)));
-        assert_eq!(format!("{encoded:?}"), "[Encoded, Encoded]");
+        for (index, expect) in [(2, "".as_bytes()), (3, b"tea")] {
+            out.clear();
+            assert!(matches!(encoded[index].to_sql(&Type::TEXT, &mut out), Ok(IsNull::No)));
+            assert_eq!(&out[..], expect);
+        }
+        assert_eq!(format!("{encoded:?}"), "[Encoded, Encoded, Encoded, Encoded]");
     }
 }
