@@ -158,7 +158,11 @@ impl Autocommit<'_> {
         let started = Instant::now();
         let output = Box::pin(V::alone(&conn, sql, params)).await?;
         let now = Instant::now();
-        shared.lanes.learned.ran_alone(&history, now - started, V::bytes(&output));
+        let learned = &shared.lanes.learned;
+        if !history.may_share() && learned.wants_way(now) && conn.sync_here().await.is_ok() {
+            learned.measured_way(now.elapsed());
+        }
+        learned.ran_alone(&history, now - started, V::bytes(&output));
         if opening.is_none() && history.may_share() {
             opening = shared.lanes.wants_one(shared, now);
         }

@@ -344,6 +344,12 @@ impl Conn {
         self.observed(&begin, |_| None, pin!(session.simple(&begin, Phase::Execute))).await
     }
 
+    /// Asks the server for nothing.
+    pub(crate) async fn sync_here(&self) -> Result<()> {
+        let session = self.usable(Phase::Execute)?;
+        self.run(Phase::Execute, session.sync()).await
+    }
+
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {
         let session = self.usable(Phase::Execute)?;
         self.observed(sql, |_| None, pin!(session.texts(sql))).await
