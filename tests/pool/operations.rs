@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_core::{Executor, Kind, Query};
-use db_pool::{Pool, Settings};
+use db_pool::{LaneSettings, Pool, Settings};
 use db_testkit::Proxy;
 use db_testkit::TestDatabase;
 use tokio::task::JoinHandle;
@@ -216,6 +216,8 @@ async fn resize_up_and_down_under_load() {
         (settings.max, settings.min) = (3, 1);
         settings.queue_limit = 1_000;
         settings.acquire_timeout = Duration::from_secs(10);
+        // Each statement is to need a connection; resizing with lanes is tested with them.
+        settings.lanes = LaneSettings::off();
     })
     .await;
     let aside = client(database.url()).await;
