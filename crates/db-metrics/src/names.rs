@@ -26,7 +26,7 @@ pub const CONNECTION_USE_TIME: &str = "db.client.connection.use_time";
 /// Connections that were closed, by reason. Ours, as are all that follow.
 pub const CONNECTION_CLOSED: &str = "db.client.connection.closed";
 /// Connections that are lanes, on which statements of many callers are in flight.
-pub const LANES: &str = "db.client.lane.count";
+pub const LANES: &str = "db.client.lane.open";
 /// Statements in flight on lanes.
 pub const LANE_IN_FLIGHT: &str = "db.client.lane.in_flight";
 /// Statements in flight on the lane with the most.

@@ -87,7 +87,7 @@ fn metrics_have_the_names_of_the_conventions() {
         (DB_CLIENT_CONNECTION_IDLE_MIN, "updowncounter", "{connection}", &[pool]),
         (DB_CLIENT_CONNECTION_MAX, "updowncounter", "{connection}", &[pool]),
         (DB_CLIENT_CONNECTION_PENDING_REQUESTS, "updowncounter", "{request}", &[pool]),
-        ("db.client.lane.count", "updowncounter", "{connection}", &[pool]),
+        ("db.client.lane.open", "updowncounter", "{connection}", &[pool]),
         ("db.client.lane.in_flight", "updowncounter", "{operation}", &[pool]),
         ("db.client.lane.depth", "updowncounter", "{operation}", &[pool]),
         ("db.client.lane.operations", "counter", "{operation}", &[pool]),
