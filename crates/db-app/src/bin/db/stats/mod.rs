@@ -23,7 +23,7 @@ use crate::watch::{Look, Watch, watch};
 pub(crate) struct Options {
     /// Ask a service that runs for its figures, at this URL, or at DB_HTTP_ADDR; with DB_HTTP_TOKEN if that is set
     ///
-    /// URL is where its endpoints are, such as http://127.0.0.1:8080, or https://example.org/ops if they are nested below a path. The
+    /// URL is where its endpoints are, such as `http://127.0.0.1:8080`, or `https://example.org/ops` if they are nested below a path. The
     /// figures are those of its /api/metrics/db. No database is opened. With http everybody on the way can read the token.
     #[arg(long, value_name = "URL", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "not asked for, without a URL, with one")]
