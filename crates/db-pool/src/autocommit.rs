@@ -159,15 +159,17 @@ impl Autocommit<'_> {
         let output = Box::pin(V::alone(&conn, sql, params)).await?;
         let now = Instant::now();
         let learned = &shared.lanes.learned;
-        if !history.may_share() && learned.wants_way(now) && conn.sync_here().await.is_ok() {
-            learned.measured_way(now.elapsed());
-        }
         learned.ran_alone(&history, now - started, V::bytes(&output));
         if opening.is_none() && history.may_share() {
             opening = shared.lanes.wants_one(shared, now);
         }
-        if let Some((opening, held)) = opening.and_then(|opening| Some((opening, conn.into_held()?))) {
-            shared.lanes.open(opening, held);
+        if let Some(opening) = opening {
+            if let Some(held) = conn.into_held() {
+                shared.lanes.open(opening, held);
+            }
+        } else if history.is_tried_out() && learned.wants_way(now) {
+            // Not for the caller to wait for, who has the answer.
+            shared.runtime.spawn(measure_way(conn));
         }
         Ok(output)
     }
@@ -255,6 +257,15 @@ impl Autocommit<'_> {
         }
         lanes.reruns.fetch_add(1, Ordering::Relaxed);
         None
+    }
+}
+
+/// Measures how far the server is, on a connection that its caller is done with.
+async fn measure_way(mut conn: Conn) {
+    conn.set_deadline(None);
+    let started = Instant::now();
+    if conn.sync_here().await.is_ok() {
+        conn.shared().lanes.learned.measured_way(started.elapsed());
     }
 }
 

@@ -16,6 +16,7 @@ use crate::release::{Held, Place};
 use crate::rows::Rows;
 use crate::running::{Patience, Running, Unfinished};
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::statements::is_set_local;
 use crate::telling::Telling;
 use crate::watch::Caller;
@@ -274,12 +275,17 @@ impl Conn {
         self.session.patience().until(self.deadline)
     }
 
-    /// Begins to tell of a statement.
-    pub(crate) fn telling<'c>(&'c self, sql: &'c str) -> Telling<'c> {
+    /// What its pool has in common.
+    pub(crate) fn shared(&self) -> &Shared {
         match &self.held {
-            Some(held) => Telling::begin(held.shared(), held.endpoint(), sql),
+            Some(held) => held.shared(),
             None => unreachable!("a connection is held until it is dropped"),
         }
+    }
+
+    /// Begins to tell of a statement.
+    pub(crate) fn telling<'c>(&'c self, sql: &'c str) -> Telling<'c> {
+        Telling::begin(self.shared(), self.endpoint(), sql)
     }
 
     /// Runs a statement, and tells the observer how it went, and how many rows it gave.
