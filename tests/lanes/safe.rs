@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use db_core::{Executor, Query};
-use db_pool::{LaneSettings, LaneStats, Reset};
+use db_pool::{LaneSettings, LaneStats, Pool, Reset};
+use db_testkit::{Direction, Proxy};
 use futures_util::future::join_all;
 
 use super::{SLEEP, known, learn};
@@ -34,6 +35,30 @@ async fn short_statements_of_many_callers_share_connections() {
     assert!((1..=2).contains(&stats.lanes.open), "a quarter of the pool at most: {:?}", stats.lanes);
     assert!(stats.opened <= 8, "{stats:?}");
     assert_eq!(known(&pool, SQL).why_not, None);
+}
+
+/// A server that is far away has lanes as well: what is learned is the time that the server takes. How far it is comes from what is
+/// sent anyhow.
+#[tokio::test]
+async fn how_far_the_server_is_does_not_count() {
+    let database = database().await;
+    let proxy = Proxy::to(&database).await.expect("a proxy");
+    let config = proxy.config();
+    let pool = Pool::open(config, settings()).await.expect("a pool");
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        proxy.delay(direction, Duration::from_millis(10));
+    }
+    pool.one::<i32>("SELECT 1", &[]).await.expect("a row");
+    pool.one::<i64>(SLEEP, &[&0.0, &1_i64]).await.expect("a row");
+    let before = proxy.counts().requests;
+    for _ in 0..7 {
+        pool.one::<i32>("SELECT 1", &[]).await.expect("a row");
+        pool.one::<i64>(SLEEP, &[&0.01, &1_i64]).await.expect("a row");
+    }
+    let requests = proxy.counts().requests - before;
+    assert_eq!(requests, 14, "nothing is asked besides");
+    assert_eq!(known(&pool, SLEEP).why_not.as_deref(), Some("0 of 8 short runs"));
+    learn::<i32>(&pool, "SELECT 1", &[]).await;
 }
 
 /// The view that is asked for connections of its own has them, and so has everybody where lanes are off.

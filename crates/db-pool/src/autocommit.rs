@@ -158,8 +158,7 @@ impl Autocommit<'_> {
         let started = Instant::now();
         let output = Box::pin(V::alone(&conn, sql, params)).await?;
         let now = Instant::now();
-        let learned = &shared.lanes.learned;
-        learned.ran_alone(&history, now - started, V::bytes(&output));
+        shared.lanes.ran_alone(&history, conn.beyond_the_way(now - started), V::bytes(&output));
         if opening.is_none() && history.may_share() {
             opening = shared.lanes.wants_one(shared, now);
         }
@@ -167,9 +166,6 @@ impl Autocommit<'_> {
             if let Some(held) = conn.into_held() {
                 shared.lanes.open(opening, held);
             }
-        } else if history.is_tried_out() && learned.wants_way(now) {
-            // Not for the caller to wait for, who has the answer.
-            shared.runtime.spawn(measure_way(conn));
         }
         Ok(output)
     }
@@ -257,15 +253,6 @@ impl Autocommit<'_> {
         }
         lanes.reruns.fetch_add(1, Ordering::Relaxed);
         None
-    }
-}
-
-/// Measures how far the server is, on a connection that its caller is done with.
-async fn measure_way(mut conn: Conn) {
-    conn.set_deadline(None);
-    let started = Instant::now();
-    if conn.sync_here().await.is_ok() {
-        conn.shared().lanes.learned.measured_way(started.elapsed());
     }
 }
 

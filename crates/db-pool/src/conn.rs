@@ -4,6 +4,7 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use db_core::{Cause, Error, Executor, Params, Phase, Released, Result, RowStream, Signal};
@@ -350,10 +351,11 @@ impl Conn {
         self.observed(&begin, |_| None, pin!(session.simple(&begin, Phase::Execute))).await
     }
 
-    /// Asks the server for nothing.
-    pub(crate) async fn sync_here(&self) -> Result<()> {
-        let session = self.usable(Phase::Execute)?;
-        self.run(Phase::Execute, session.sync()).await
+    /// What the server took of the time of a statement that ran here, about.
+    pub(crate) fn beyond_the_way(&self, took: Duration) -> Duration {
+        let way = &self.session.way;
+        way.ran(took);
+        took.saturating_sub(way.least())
     }
 
     pub(crate) async fn batch_here(&self, sql: &str) -> Result<()> {

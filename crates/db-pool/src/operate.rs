@@ -126,7 +126,6 @@ impl Pool {
         // Before looking who has one: whoever is handed one at this moment looks at it after he has it.
         about.severed.fetch_max(severed, Ordering::AcqRel);
         self.shared.lanes.look_now();
-        self.shared.lanes.learned.forget_the_way();
         // Whoever is opening one begins anew, and listeners reopen theirs.
         self.shared.connector.begin_anew();
         self.shared.upkeep.notify_one();

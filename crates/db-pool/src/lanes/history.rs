@@ -74,11 +74,6 @@ impl History {
         self.may_share.load(Ordering::Relaxed)
     }
 
-    /// Whether it is not known yet to be short, and may be.
-    pub(crate) fn is_tried_out(&self) -> bool {
-        self.barred.is_none() && !self.may_share()
-    }
-
     /// In which round it begins to use one.
     pub(crate) fn round(&self) -> u32 {
         self.round.load(Ordering::Relaxed)

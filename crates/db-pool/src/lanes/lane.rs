@@ -14,7 +14,7 @@ use super::LaneSettings;
 use super::belt::{Done, Operation};
 use super::slot::slot;
 use crate::release::Held;
-use crate::session::{Session, encode};
+use crate::session::{Session, encode, nanos};
 use crate::statements::Prepared;
 use crate::wire::Effects;
 
@@ -223,10 +223,6 @@ impl Lane {
         }
         held.release(false, Instant::now());
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Lowers the time-out of the session, and gives the one before, in milliseconds, and whether it was longer.

@@ -68,6 +68,11 @@ impl Drop for Opening {
 }
 
 impl Lanes {
+    /// A statement ran well on a connection of its own, in so much more time than the way to the server takes.
+    pub(crate) fn ran_alone(&self, history: &History, took: Duration, bytes: usize) {
+        history.ran_alone(took, bytes, &self.settings);
+    }
+
     /// A statement ran on a lane, which it kept from others for so long.
     pub(crate) fn ran_on_lane(&self, history: &History, round: u32, took: Duration, bytes: usize) {
         if history.ran_on_lane(round, took, bytes, &self.settings) {

@@ -7,6 +7,7 @@ mod copy;
 mod encoded;
 mod lookups;
 mod pooled;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, RowStream};
 
@@ -26,6 +28,7 @@ pub(crate) use self::batch::{Around, Report};
 pub(crate) use self::encoded::{Encoded, encode};
 use self::lookups::Lookups;
 use self::pooled::Pooled;
+pub(crate) use self::way::{Way, nanos};
 use crate::comment::commented;
 use crate::connect::Canceller;
 use crate::lanes::Operation;
@@ -39,6 +42,7 @@ use crate::{Commenter, Pooler, Settings};
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) wire: Arc<Wire>,
+    pub(crate) way: Way,
     canceller: Canceller,
     /// To the task that drives the connection, for statements that share it with others.
     lane: UnboundedSender<Operation>,
@@ -93,6 +97,7 @@ impl Session {
         Self {
             client,
             wire,
+            way: Way::new(),
             canceller,
             driver,
             lane,
@@ -237,12 +242,16 @@ impl Session {
     /// Waits until the server has answered everything. What is still owed are answers to statements that failed or were
     /// given up; how they ended does not matter.
     pub(crate) async fn sync(&self) -> Result<()> {
-        match self.client.batch_execute("").await.map_err(|error| Error::from_driver(&error, Phase::Execute))
-        {
+        let started = Instant::now();
+        let answered = self.client.batch_execute("").await;
+        match answered.map_err(|error| Error::from_driver(&error, Phase::Execute)) {
             Err(error) if error.server().is_none_or(|server| server.severity == Severity::Fatal) => {
                 Err(error)
             }
-            _ => Ok(()),
+            _ => {
+                self.way.asked_nothing(started.elapsed());
+                Ok(())
+            }
         }
     }
 
@@ -335,10 +344,14 @@ impl Session {
             let (session, sql) = (Arc::clone(self), sql.to_owned());
             let task = self.runtime.spawn(async move {
                 let unsettled = Unsettled { session: &session, sql: &sql };
+                let started = Instant::now();
                 let prepared = match &session.pooled {
                     Some(pooled) => pooled.lookups.prepare(&session.client, &sql).await.map(Prepared::Typed),
                     None => session.client.prepare(&sql).await.map(Prepared::Named),
                 };
+                if prepared.is_ok() {
+                    session.way.prepared(started.elapsed());
+                }
                 let result = prepared.map_err(|error| Arc::new(not_prepared(&error)));
                 session.statements.settle(&sql, &result);
                 std::mem::forget(unsettled);
