@@ -5,6 +5,7 @@ mod faults;
 mod mixed;
 mod operations;
 mod safe;
+mod waiting;
 
 use db_core::{FromRow, Params, Query, without_literals};
 use db_pool::{LaneUse, Pool};

@@ -1,7 +1,6 @@
 //! Single statements of a pool, each a transaction of its own: on a lane where that is safe and pays, and on a connection of its own
 //! otherwise. What a lane is, is not known here.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,10 +9,10 @@ use db_core::{
     Acquire, Action, Cause, Error, Executor, Kind, Outcome, Params, Phase, Result, RowStream, Signal,
     SqlState,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use crate::lanes::{Demotion, Done, Given, History, Lane, Load, Passed, Pick};
+use crate::lanes::{Asked, Demotion, Done, Given, History, Lane, Passed, Pick};
 use crate::telling::Telling;
 use crate::{Conn, Pool};
 
@@ -145,8 +144,8 @@ impl Autocommit<'_> {
         let now = Instant::now();
         if history.may_share() && self.deadline.is_none_or(|deadline| deadline > now) {
             match shared.lanes.pick(shared, now) {
-                Pick::Lane(load) => {
-                    if let Some(result) = self.on_lane::<V>(load, (&history, round), sql, params).await {
+                Pick::Lane(lane) => {
+                    if let Some(result) = self.on_lane::<V>(lane, (&history, round), params).await {
                         return result;
                     }
                 }
@@ -162,10 +161,10 @@ impl Autocommit<'_> {
         if opening.is_none() && history.may_share() {
             opening = shared.lanes.wants_one(shared, now);
         }
-        if let Some(opening) = opening {
-            if let Some(held) = conn.into_held() {
-                shared.lanes.open(opening, held);
-            }
+        if let Some(opening) = opening
+            && let Some(held) = conn.into_held()
+        {
+            shared.lanes.open(opening, held);
         }
         Ok(output)
     }
@@ -190,33 +189,22 @@ impl Autocommit<'_> {
     /// What the statement gave on a lane; none if it had no effect there and is to be run elsewhere.
     async fn on_lane<V: Verb>(
         &self,
-        load: Load,
+        home: Arc<Lane>,
         (history, round): (&History, u32),
-        sql: &str,
         params: Params<'_>,
     ) -> Option<Result<V::Output>> {
-        let lane = Arc::clone(load.lane());
-        let telling = Telling::begin(&self.pool.shared, &lane.endpoint, sql);
-        let running = pin!(load.run(sql, params, V::KEEPS_ROWS));
-        let ended = match self.deadline {
-            None => running.await,
-            Some(deadline) => match timeout_at(deadline, running).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    let signal = Signal::new(Cause::Lost, Phase::Execute);
-                    let error = Error::new(signal, "no answer by the deadline");
-                    telling.end(Err(&error));
-                    return Some(Err(error));
-                }
-            },
-        };
-        let result = match ended {
-            Ok(done) => self.settle(done, &lane, (history, round), sql),
+        let shared = &self.pool.shared;
+        let started = Instant::now();
+        let endpoint = Arc::clone(&home.endpoint);
+        let telling = Telling::begin(shared, &endpoint, history.sql());
+        let asked = Asked { history, params, keeps_rows: V::KEEPS_ROWS, deadline: self.deadline };
+        let lost = |message| Some(Err(Error::new(Signal::new(Cause::Lost, Phase::Execute), message)));
+        let result = match shared.lanes.run(home, asked).await {
+            Ok(done) => self.settle(done, (history, round)),
             Err(Passed::Unsent) => None,
-            Err(Passed::Lost) => {
-                let signal = Signal::new(Cause::Lost, Phase::Execute);
-                Some(Err(Error::new(signal, "the connection was closed before the answer came")))
-            }
+            Err(Passed::Lost) => lost("the connection was closed before the answer came"),
+            Err(Passed::Expired { was_sent: true }) => lost("no answer by the deadline"),
+            Err(Passed::Expired { was_sent: false }) => Some(Err(shared.timed_out(started.elapsed()))),
         };
         let Some(result) = result else {
             telling.forget();
@@ -228,14 +216,8 @@ impl Autocommit<'_> {
     }
 
     /// Learns from what a statement gave on a lane; none if it is to be run elsewhere.
-    fn settle(
-        &self,
-        done: Done,
-        lane: &Lane,
-        (history, round): (&History, u32),
-        sql: &str,
-    ) -> Option<Result<Given>> {
-        let lanes = &self.pool.shared.lanes;
+    fn settle(&self, done: Done, (history, round): (&History, u32)) -> Option<Result<Given>> {
+        let (lanes, lane) = (&self.pool.shared.lanes, done.lane);
         let error = match done.result {
             Ok(given) => {
                 lanes.ran_on_lane(history, round, done.took, given.bytes);
@@ -245,7 +227,7 @@ impl Autocommit<'_> {
         };
         // Neither has had an effect.
         if error.advice().read == Action::Reprepare {
-            lane.session.forget_one(sql);
+            lane.session.forget_one(history.sql());
         } else if error.sqlstate() == Some(SqlState::QUERY_CANCELED) && lane.has_stopped(done.whole) {
             lanes.demote(history, round, Demotion::TimedOut);
         } else if error.outcome() != Outcome::NotExecuted || error.kind() != Kind::Connection {

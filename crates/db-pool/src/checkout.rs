@@ -219,6 +219,11 @@ impl Shared {
         self.pop()
     }
 
+    /// Whether a caller who was admitted waits for a connection.
+    pub(crate) fn is_anybody_hungry(&self) -> bool {
+        self.demand.hungry.load(Ordering::Relaxed) > 0
+    }
+
     /// Has connections opened for callers who found none, as far as there are seats: by as many tasks as there are such
     /// callers, up to the limit. To be called whenever one more caller waits, or a seat becomes free.
     pub(crate) fn open_more(self: &Arc<Self>) {

@@ -56,13 +56,15 @@
 //! same time, in one write and one read together. It happens by itself for the verbs of [`Pool`], which are transactions of their
 //! own, and nobody sees a difference but in speed:
 //! - **Which statements** is learned. One of which nothing is known has a connection of its own. When it was short there for a while
-//!   it may use lanes; one slow run, or a large result, sends it back, for longer each time. What touches the session (`SET`,
-//!   cursors, locks of the session, temporary tables, whatever is not plainly SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES)
-//!   never does; that is read from its text. [`Pool::lane_uses`] says of each statement why it does or does not.
-//! - **Nobody waits long behind another.** A lane takes no more than the server answers within a time, and nothing while its
-//!   oldest statement is late; then the rest of the pool takes over. A lane has a `statement_timeout` of its own, and what is
-//!   stopped by it runs once more on a connection of its own.
-//! - **Whoever goes away** leaves its statement to its end: nothing is cancelled on a lane, where it might hit another one.
+//!   it may use lanes; a slow run that is no rare one, or a large result, sends it back, for longer each time. What touches the
+//!   session (`SET`, cursors, locks of the session, temporary tables, whatever is not plainly SELECT, INSERT, UPDATE, DELETE, MERGE
+//!   or VALUES) never does; that is read from its text. [`Pool::lane_uses`] says of each statement why it does or does not.
+//! - **Nobody waits long behind another.** Statements wait in one line for whichever lane has room first. A lane has room for what keeps
+//!   its server at work and little more, and for nothing while its oldest statement is late: one that stops holds up a few. Where
+//!   the line is long the rest of the pool takes over. A lane has a `statement_timeout` of its own, and what is stopped by it runs
+//!   once more on a connection of its own.
+//! - **Whoever goes away** while its statement waits takes it along. What was sent is left to its end: nothing is cancelled on a lane,
+//!   where it might hit another one.
 //! - **A lane that is lost** fails what was in flight as any lost connection would: what was not sent runs elsewhere, the rest is
 //!   unknown. Others open after a moment.
 //! - **Lanes are connections of the pool**, within its maximum, a quarter of it at the most. They are replaced as all are, except that

@@ -77,6 +77,14 @@ impl Statements {
         matches!(self.slots().get(sql), Some(Slot::Ready(..)))
     }
 
+    /// It, if it need not be prepared and has a name.
+    pub(crate) fn ready(&self, sql: &str) -> Option<Statement> {
+        match self.slots().get(sql) {
+            Some(Slot::Ready(Prepared::Named(statement), _)) if !self.is_off => Some(statement.clone()),
+            _ => None,
+        }
+    }
+
     /// Notes the end of a preparation, unless it was evicted meanwhile.
     pub(crate) fn settle(&self, sql: &str, result: &Result<Prepared, Arc<Error>>) {
         let mut slots = self.slots();

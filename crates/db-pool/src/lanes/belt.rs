@@ -22,8 +22,10 @@ pub(crate) struct Done {
     pub(crate) result: Result<Given, Error>,
     /// How long it kept those behind it from being answered.
     pub(crate) took: Duration,
-    /// How long it was waited for.
+    /// How long it was waited for, from when it was sent.
     pub(crate) whole: Duration,
+    /// Where it ran.
+    pub(crate) lane: Arc<Lane>,
 }
 
 /// What a statement gave.
@@ -42,6 +44,8 @@ pub(crate) struct Operation {
     load: Load,
     /// None until it was taken in.
     sent: Option<Instant>,
+    /// Whether nothing else was in flight then.
+    is_first: bool,
 }
 
 impl Operation {
@@ -53,9 +57,16 @@ impl Operation {
         keeps_rows: bool,
         question: Question<Done>,
     ) -> Self {
-        let session = Arc::clone(load.session());
+        let session = Arc::clone(&load.lane().session);
         let run = Box::pin(run(session, statement, params, keeps_rows));
-        Self { run, question, load, sent: None }
+        Self { run, question, load, sent: None, is_first: false }
+    }
+
+    fn answer(self, result: Result<Given, Error>, took: Duration, now: Instant) {
+        let (whole, lane) = (now - self.sent.unwrap_or(now), Arc::clone(self.load.lane()));
+        // Not counted any more when its caller looks.
+        drop(self.load);
+        self.question.answer(Done { result, took, whole, lane });
     }
 }
 
@@ -106,26 +117,33 @@ impl Belt {
     pub(crate) fn load(&mut self, cx: &mut Context<'_>) -> bool {
         let mut now = None;
         // When it has nothing, it wakes this task as something comes.
-        while let Poll::Ready(Some(mut operation)) = self.inbox.poll_recv(cx) {
+        while let Poll::Ready(Some(operation)) = self.inbox.poll_recv(cx) {
             let now = *now.get_or_insert_with(Instant::now);
-            operation.sent = Some(now);
-            if self.in_flight.is_empty() {
-                operation.load.lane().moved(now);
-            }
-            operation.question.sent();
-            match operation.run.as_mut().poll(cx) {
-                // It could not be sent.
-                Poll::Ready(result) => {
-                    operation.question.answer(Done { result, took: Duration::ZERO, whole: Duration::ZERO })
-                }
-                Poll::Pending => self.in_flight.push_back(operation),
-            }
+            self.send(operation, now, cx);
         }
         self.has_waited = now.is_some() && !self.has_waited;
         self.has_waited
     }
 
-    /// Hands out the answers that have come.
+    fn send(&mut self, mut operation: Operation, now: Instant, cx: &mut Context<'_>) {
+        if !operation.question.send() {
+            let lane = Arc::clone(operation.load.lane());
+            drop(operation);
+            return lane.has_less();
+        }
+        operation.sent = Some(now);
+        operation.is_first = self.in_flight.is_empty();
+        if operation.is_first {
+            operation.load.lane().moved(now);
+        }
+        match operation.run.as_mut().poll(cx) {
+            // It could not be sent.
+            Poll::Ready(result) => operation.answer(result, Duration::ZERO, now),
+            Poll::Pending => self.in_flight.push_back(operation),
+        }
+    }
+
+    /// Hands out the answers that have come, and takes in what waited for that.
     pub(crate) fn unload(&mut self, cx: &mut Context<'_>) {
         let mut batch: Option<Batch> = None;
         while let Some(front) = self.in_flight.front_mut() {
@@ -135,12 +153,16 @@ impl Belt {
             // All that came together are charged to the first one: it was waited for.
             let took = if batch.count == 0 { batch.took } else { Duration::ZERO };
             batch.count += 1;
-            let whole = batch.now - front.sent.unwrap_or(batch.now);
-            front.question.answer(Done { result, took, whole });
+            front.answer(result, took, batch.now);
         }
         if let Some(Batch { lane, now, took, count }) = batch {
             self.last = Some(now);
             lane.answered(now, took, count);
+            if lane.wants_more() {
+                while let Some(operation) = lane.next(now) {
+                    self.send(operation, now, cx);
+                }
+            }
         }
     }
 }
@@ -151,10 +173,11 @@ impl Batch {
         let sent = front.sent.unwrap_or(now);
         let took = match last {
             // The server had it before it was done with the one before.
-            Some(last) if last > sent => now - last,
+            Some(last) if !front.is_first => now - last,
             _ => {
-                let whole = now - sent;
-                whole - lane.way(whole)
+                let way = &lane.session.way;
+                way.ran(now - sent);
+                (now - sent).saturating_sub(way.least())
             }
         };
         Self { lane, now, took, count: 0 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
 
-use super::Lanes;
 use super::lane::Lane;
+use super::{Lanes, is_hopeless};
 use crate::settings::moment_after;
 use crate::shared::Shared;
 use crate::wire::Effects;
@@ -66,7 +66,7 @@ impl Lanes {
         let is_idle = |lane: &Arc<Lane>| lane.load() == 0 && lane.rested(now) >= TICK;
         let surplus = open.len().saturating_sub(self.most(shared));
         let given = usize::from(waited >= TICK && (is_wanted || open.last().is_some_and(is_idle)));
-        if given > surplus {
+        if is_wanted && given > surplus {
             self.rest_for(AFTER_GIVING);
         }
         for _ in 0..given.max(surplus) {
@@ -82,6 +82,10 @@ impl Lanes {
                 lane.session.abort();
             }
         }
+        let is_pool_full = shared.gate.waiting() > 0;
+        if open.iter().all(|lane| is_hopeless(lane, is_pool_full, now)) {
+            self.common.backlog.refuse_all();
+        }
         leaving.retain(|lane| {
             let has_left = lane.has_left();
             if has_left {
@@ -90,7 +94,10 @@ impl Lanes {
             }
             !has_left
         });
-        !open.is_empty() || !leaving.is_empty()
+        let are_there_any = !open.is_empty() || !leaving.is_empty();
+        drop((open, leaving));
+        self.serve(now);
+        are_there_any
     }
 }
 

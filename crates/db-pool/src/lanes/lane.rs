@@ -5,18 +5,25 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db_core::{Cause, Error, Params, Phase, Result, Signal};
+use db_core::{Cause, Error, Phase, Result, Signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{SimpleQueryMessage, Statement};
 
 use super::LaneSettings;
-use super::belt::{Done, Operation};
-use super::slot::slot;
+use super::backlog::{Backlog, Parcel};
+use super::belt::Operation;
 use crate::release::Held;
-use crate::session::{Session, encode, nanos};
+use crate::session::{Session, nanos};
 use crate::statements::Prepared;
 use crate::wire::Effects;
+
+/// So many statements more than are on the way there and back are given to a lane at a time, so that its server has the next one when
+/// it is done with one, and a few go together. What stops a lane holds up all of them.
+const AHEAD: u32 = 6;
+
+/// No server is taken to answer statements faster than this, whatever was seen of one that had little to do.
+const QUICKEST: Duration = Duration::from_micros(10);
 
 /// Set in the load of a lane that takes nothing more.
 const LEAVING: u32 = 1 << 31;
@@ -24,7 +31,7 @@ const LEAVING: u32 = 1 << 31;
 /// A lane.
 pub(crate) struct Lane {
     pub(crate) session: Arc<Session>,
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Arc<str>,
     /// Taken when it goes back.
     held: Mutex<Option<Held>>,
     born: Instant,
@@ -39,20 +46,12 @@ pub(crate) struct Lane {
     moved: AtomicU64,
     /// How long a statement takes, smoothed, in nanoseconds.
     pace: AtomicU64,
-    /// The least time from a statement to its answer, in nanoseconds.
-    way: AtomicU64,
+    /// Statements that wait for one of the lanes.
+    backlog: Arc<Backlog>,
     /// How many were answered, on all lanes of the pool.
     answered: Arc<AtomicU64>,
     /// The keeper, who waits for one that leaves to be empty.
     keeper: Arc<Notify>,
-}
-
-/// Why a statement did not run here.
-pub(crate) enum Passed {
-    /// Nothing was sent.
-    Unsent,
-    /// It was sent, and will have no answer.
-    Lost,
 }
 
 /// A statement that is counted on its lane.
@@ -63,30 +62,53 @@ impl Load {
         &self.0
     }
 
-    pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.0.session
+    /// Has the lane run a statement. None where it has to be prepared first: then it follows by itself.
+    fn take(self, parcel: Parcel) -> Option<Operation> {
+        let session = Arc::clone(&self.0.session);
+        let is_home = Arc::ptr_eq(&self.0, &parcel.home);
+        let statement = if is_home { Some(parcel.statement.clone()) } else { session.ready(&parcel.sql) };
+        match statement {
+            Some(statement) => self.with(statement, parcel),
+            None => {
+                session.runtime.spawn(self.prepare(parcel));
+                None
+            }
+        }
     }
 
-    /// Sends a statement and waits for what it gives. Whoever goes away leaves it to its end, since what runs here cannot be
-    /// cancelled without a danger for others.
-    pub(crate) async fn run(self, sql: &str, params: Params<'_>, keeps_rows: bool) -> Result<Done, Passed> {
-        // What is wrong is better said by a connection of the caller's own.
-        let Ok((Prepared::Named(statement), _)) = self.session().prepared(sql).await else {
-            return Err(Passed::Unsent);
+    /// A statement that cannot be prepared, or not as before, is left to a connection of its caller's own.
+    async fn prepare(self, parcel: Parcel) {
+        let lane = Arc::clone(&self.0);
+        let operation = match lane.session.prepared(&parcel.sql).await {
+            Ok((Prepared::Named(statement), _)) => self.with(statement, parcel),
+            _ => None,
         };
-        let params = encode(params, statement.params()).map_err(|_| Passed::Unsent)?;
-        let (question, answer) = slot();
-        let session = Arc::clone(self.session());
-        let operation = Operation::new(self, statement, params, keeps_rows, question);
-        session.send_on_lane(operation);
-        answer.await.map_err(|none| if none.was_sent { Passed::Lost } else { Passed::Unsent })
+        match operation {
+            Some(operation) => lane.session.send_on_lane(operation),
+            None => lane.has_less(),
+        }
+    }
+
+    /// None where the parameters were encoded for other types.
+    fn with(self, statement: Statement, parcel: Parcel) -> Option<Operation> {
+        let Parcel { params, keeps_rows, question, statement: first, .. } = parcel;
+        (statement.params() == first.params())
+            .then(|| Operation::new(self, statement, params, keeps_rows, question))
+    }
+
+    /// The same from a caller's task.
+    pub(crate) fn send(self, parcel: Parcel) {
+        let lane = Arc::clone(&self.0);
+        if let Some(operation) = self.take(parcel) {
+            lane.session.send_on_lane(operation);
+        }
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
         let lane = &self.0;
-        if lane.load.fetch_sub(1, Ordering::AcqRel) == LEAVING | 1 {
+        if lane.load.fetch_sub(1, Ordering::SeqCst) == LEAVING | 1 {
             lane.keeper.notify_one();
         }
     }
@@ -95,6 +117,7 @@ impl Drop for Load {
 /// What a lane has in common with the others of its pool.
 pub(crate) struct Common {
     pub(crate) settings: LaneSettings,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) answered: Arc<AtomicU64>,
     pub(crate) keeper: Arc<Notify>,
 }
@@ -104,14 +127,14 @@ impl Lane {
     pub(crate) async fn open(held: Held, limit: Duration, common: &Common) -> Result<Self> {
         let session = Arc::clone(held.session());
         let settings = common.settings;
-        let (before, lowered) = match timeout(limit, lower(&session, settings.timeout)).await {
-            Ok(Ok(lowered)) => lowered,
+        let (before, lowered) = match timeout(limit, make_ready(&session, settings.timeout)).await {
+            Ok(Ok(ready)) => ready,
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(Error::new(Signal::new(Cause::Lost, Phase::Execute), "no answer")),
         };
         Ok(Self {
             session,
-            endpoint: held.endpoint().to_owned(),
+            endpoint: held.endpoint().into(),
             held: Mutex::new(Some(held)),
             born: Instant::now(),
             settings,
@@ -120,7 +143,7 @@ impl Lane {
             load: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             pace: AtomicU64::new(0),
-            way: AtomicU64::new(u64::MAX),
+            backlog: Arc::clone(&common.backlog),
             answered: Arc::clone(&common.answered),
             keeper: Arc::clone(&common.keeper),
         })
@@ -128,7 +151,7 @@ impl Lane {
 
     /// Counts one more statement, if it takes any.
     pub(crate) fn begin(self: &Arc<Self>, now: Instant) -> Option<Load> {
-        let before = self.load.fetch_add(1, Ordering::AcqRel);
+        let before = self.load.fetch_add(1, Ordering::SeqCst);
         let load = Load(Arc::clone(self));
         if before & LEAVING != 0 {
             return None;
@@ -141,27 +164,57 @@ impl Lane {
 
     /// Statements in flight.
     pub(crate) fn load(&self) -> u32 {
-        self.load.load(Ordering::Acquire) & !LEAVING
+        self.load.load(Ordering::SeqCst) & !LEAVING
     }
 
-    /// Whether one more statement would be answered soon; or in its turn, where it `would_wait_anyhow`.
-    pub(crate) fn has_room(&self, now: Instant, would_wait_anyhow: bool) -> bool {
+    /// Whether it takes one more statement now, where so many wait for each lane. What is in flight keeps the server at
+    /// work while answers are on their way; the more wait, the more go together.
+    pub(crate) fn has_room(&self, now: Instant, waiting: u32) -> bool {
         let load = self.load();
-        if load == 0 {
-            return true;
-        }
-        let pace = Duration::from_nanos(self.pace.load(Ordering::Relaxed));
-        let is_soon = would_wait_anyhow || pace.saturating_mul(load) <= self.settings.wait;
-        load < self.settings.depth && is_soon && !self.is_late(now)
+        load == 0 || load < self.most(waiting) && !self.is_late(now)
+    }
+
+    fn most(&self, waiting: u32) -> u32 {
+        let pace = self.pace.load(Ordering::Relaxed).max(nanos(QUICKEST));
+        let on_the_way = u32::try_from(nanos(self.session.way.least()) / pace).unwrap_or(u32::MAX);
+        on_the_way.saturating_add(AHEAD).max(waiting / 2).min(self.settings.depth)
     }
 
     /// Whether its oldest statement takes longer than any should.
-    fn is_late(&self, now: Instant) -> bool {
-        let way = match self.way.load(Ordering::Relaxed) {
-            u64::MAX => Duration::from_secs(1),
-            nanos => Duration::from_nanos(nanos),
-        };
-        self.rested(now) > self.settings.slow / 2 + 2 * way
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.load() > 0 && self.rested(now) > self.settings.slow / 2 + 2 * self.session.way.least()
+    }
+
+    /// Whether it has not moved for longer than the server lets any statement run here.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        self.load() > 0 && self.rested(now) > 2 * (self.settings.timeout + self.session.way.least())
+    }
+
+    /// Has somebody look whether what waits has room now, where no answer makes any.
+    pub(crate) fn has_less(&self) {
+        if self.backlog.len() > 0 {
+            self.keeper.notify_one();
+        }
+    }
+
+    /// Whether it is time to take in what waits: a few together, since each write costs more than what is in it.
+    pub(crate) fn wants_more(&self) -> bool {
+        let waiting = self.backlog.len();
+        waiting > 0 && self.load() <= self.most(waiting / self.settings.max.max(1)) / 2
+    }
+
+    /// What waits and has its turn, if there is room for it here.
+    pub(crate) fn next(self: &Arc<Self>, now: Instant) -> Option<Operation> {
+        loop {
+            let waiting = self.backlog.len();
+            if waiting == 0 || !self.has_room(now, waiting / self.settings.max.max(1)) {
+                return None;
+            }
+            let load = self.begin(now)?;
+            if let Some(operation) = load.take(self.backlog.pop()?) {
+                return Some(operation);
+            }
+        }
     }
 
     /// For how long it has not moved.
@@ -173,13 +226,6 @@ impl Lane {
     /// Notes that it moves.
     pub(crate) fn moved(&self, now: Instant) {
         self.moved.store(nanos(now - self.born), Ordering::Relaxed);
-    }
-
-    /// Notes how long a statement took while no other was in flight, and gives the least such time: about the way to the server
-    /// and back.
-    pub(crate) fn way(&self, whole: Duration) -> Duration {
-        let whole = nanos(whole);
-        Duration::from_nanos(self.way.fetch_min(whole, Ordering::Relaxed).min(whole))
     }
 
     /// Notes that so many answers came, after so long.
@@ -225,8 +271,9 @@ impl Lane {
     }
 }
 
-/// Lowers the time-out of the session, and gives the one before, in milliseconds, and whether it was longer.
-async fn lower(session: &Session, to: Duration) -> Result<(String, bool)> {
+/// Lowers the time-out of the session, and gives the one before, in milliseconds, and whether it was longer. Learns how far the
+/// server is.
+async fn make_ready(session: &Session, to: Duration) -> Result<(String, bool)> {
     const ASK: &str = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'";
     let failed = |error| Error::from_driver(&error, Phase::Execute);
     let answer = session.client.simple_query(ASK).await.map_err(failed)?;
@@ -241,5 +288,6 @@ async fn lower(session: &Session, to: Duration) -> Result<(String, bool)> {
         session.send_simple(&set, Phase::Execute).await?;
         session.wire.forget(Effects::SETTING);
     }
+    session.sync().await?;
     Ok((before.to_string(), is_longer))
 }

@@ -1,6 +1,7 @@
 //! Lanes: a few connections of the pool on which short statements of many callers are in flight at the same time. Which statements,
 //! is learned in `history`; how one lane works is in `lane` and `belt`; when lanes open and go, in `keeper`.
 
+mod backlog;
 mod belt;
 mod history;
 mod keeper;
@@ -14,19 +15,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use db_core::Params;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use self::backlog::{Backlog, Parcel};
 pub(crate) use self::belt::{Belt, Done, Given, Operation};
 pub(crate) use self::history::{Demotion, History};
-use self::lane::Common;
-pub(crate) use self::lane::{Lane, Load, Passed};
+pub(crate) use self::lane::Lane;
+use self::lane::{Common, Load};
 pub(crate) use self::learned::Learned;
 pub use self::report::{LaneStats, LaneUse};
 pub use self::settings::LaneSettings;
+use self::slot::slot;
 use crate::release::Held;
+use crate::session::encode;
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::statements::Prepared;
 use crate::{Pooler, Reset};
 
 /// With fewer statements in flight on each, no further lane is opened.
@@ -51,11 +57,33 @@ pub(crate) struct Lanes {
 
 /// What is there for a statement that may use a lane.
 pub(crate) enum Pick {
-    Lane(Load),
+    /// It may wait for a lane: for whichever has room first.
+    Lane(Arc<Lane>),
     /// A connection of its own, which becomes a lane afterwards.
     Open(Opening),
     /// A connection of its own.
     None,
+}
+
+/// A statement of a caller's.
+pub(crate) struct Asked<'a> {
+    pub(crate) history: &'a History,
+    pub(crate) params: Params<'a>,
+    pub(crate) keeps_rows: bool,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// Why a statement has no answer from a lane.
+pub(crate) enum Passed {
+    /// Nothing was sent.
+    Unsent,
+    /// It was sent, and will have no answer.
+    Lost,
+    /// Its deadline came.
+    Expired {
+        /// Whether it may take effect all the same.
+        was_sent: bool,
+    },
 }
 
 /// The right to open a lane, which one at a time has.
@@ -94,7 +122,12 @@ impl Lanes {
         Self {
             settings: lanes,
             learned: Learned::new(lanes),
-            common: Common { settings: lanes, answered: Arc::default(), keeper: Arc::new(Notify::new()) },
+            common: Common {
+                settings: lanes,
+                backlog: Arc::new(Backlog::new()),
+                answered: Arc::default(),
+                keeper: Arc::new(Notify::new()),
+            },
             open: RwLock::default(),
             leaving: Mutex::default(),
             is_opening: AtomicBool::new(false),
@@ -115,10 +148,11 @@ impl Lanes {
         let is_pool_full = shared.gate.waiting() > 0;
         let (best, count) = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            let with_room = open.iter().filter(|lane| lane.has_room(now, is_pool_full));
-            (with_room.min_by_key(|lane| lane.load()).cloned(), open.len())
+            let moving = open.iter().filter(|lane| !is_hopeless(lane, is_pool_full, now));
+            (moving.min_by_key(|lane| lane.load()).cloned(), open.len())
         };
-        let is_busy = best.as_ref().is_none_or(|lane| lane.load() >= FEW);
+        let load = best.as_ref().map_or(u32::MAX, |lane| lane.load());
+        let is_busy = load >= FEW;
         // Where callers wait for a connection, one of those who have one opens it.
         if is_busy
             && !is_pool_full
@@ -126,7 +160,70 @@ impl Lanes {
         {
             return Pick::Open(opening);
         }
-        best.and_then(|lane| lane.begin(now)).map_or(Pick::None, Pick::Lane)
+        let backlog = &self.common.backlog;
+        let ahead = load.saturating_add(backlog.len() / u32::try_from(count.max(1)).unwrap_or(1));
+        // Whoever would have to wait for a connection of its own waits for a lane instead.
+        let is_soon = is_pool_full || backlog.wait(now) <= self.settings.wait;
+        best.filter(|_| ahead < self.settings.depth && is_soon).map_or(Pick::None, Pick::Lane)
+    }
+
+    /// Runs a statement on whichever lane has room first; `home` is one of them. Whoever goes away leaves what was sent to its end,
+    /// since what runs on a lane cannot be cancelled without a danger for others.
+    pub(crate) async fn run(&self, home: Arc<Lane>, asked: Asked<'_>) -> Result<Done, Passed> {
+        let Asked { history, params, keeps_rows, deadline } = asked;
+        let sql = history.sql();
+        let preparing = home.session.prepared(sql);
+        // What is wrong is better said by a connection of the caller's own.
+        let Ok((Prepared::Named(statement), _)) = until(deadline, preparing).await? else {
+            return Err(Passed::Unsent);
+        };
+        let params = encode(params, statement.params()).map_err(|_| Passed::Unsent)?;
+        let (question, mut answer) = slot();
+        let sql = Arc::clone(sql);
+        self.hand_in(Parcel { sql, params, keeps_rows, question, statement, home }, Instant::now());
+        match until(deadline, &mut answer).await {
+            Ok(answered) => {
+                answered.map_err(|none| if none.was_sent { Passed::Lost } else { Passed::Unsent })
+            }
+            Err(_) => Err(Passed::Expired { was_sent: answer.withdraw() }),
+        }
+    }
+
+    fn hand_in(&self, parcel: Parcel, now: Instant) {
+        let backlog = &self.common.backlog;
+        // Nobody is overtaken.
+        if backlog.len() == 0
+            && let Some(load) = self.begin_on_one(now)
+        {
+            return load.send(parcel);
+        }
+        backlog.push(parcel, now);
+        // Lanes take what waits whenever an answer comes. The last answers may have come just before.
+        self.serve(now);
+        if self.open.read().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            backlog.refuse_all();
+        }
+    }
+
+    /// Gives what waits to lanes that have room.
+    fn serve(&self, now: Instant) {
+        let backlog = &self.common.backlog;
+        while backlog.len() > 0
+            && let Some(load) = self.begin_on_one(now)
+        {
+            let Some(parcel) = backlog.pop() else { return };
+            load.send(parcel);
+        }
+    }
+
+    /// Counts a statement on the lane with the fewest, if one has room.
+    fn begin_on_one(&self, now: Instant) -> Option<Load> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.common.backlog.len() / u32::try_from(open.len().max(1)).unwrap_or(1);
+        let with_room = open.iter().filter(|lane| lane.has_room(now, waiting));
+        let lane = with_room.min_by_key(|lane| lane.load()).cloned();
+        drop(open);
+        lane?.begin(now)
     }
 
     /// The right to open a lane after a statement that may use one had a connection of its own, if there are too few.
@@ -142,7 +239,10 @@ impl Lanes {
     }
 
     fn may_open(&self, shared: &Arc<Shared>, count: usize, now: Instant) -> Option<Opening> {
-        let may = count < self.most(shared) && *self.not_before() <= now;
+        // A server that gives few connections gives them to those who wait for one.
+        let are_short =
+            shared.is_anybody_hungry() && shared.seats.open() / 4 <= u32::try_from(count).unwrap_or(u32::MAX);
+        let may = count < self.most(shared) && !are_short && *self.not_before() <= now;
         (may && !self.is_opening.swap(true, Ordering::AcqRel)).then(|| Opening(Arc::clone(shared)))
     }
 
@@ -190,6 +290,8 @@ impl Lanes {
             lane.leave();
             leaving.push(lane);
         }
+        drop(open);
+        self.common.backlog.refuse_all();
         self.common.keeper.notify_one();
     }
 
@@ -204,5 +306,18 @@ impl Lanes {
 
     fn not_before(&self) -> MutexGuard<'_, Instant> {
         self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether nobody should wait for a lane. Who has to wait anyhow has more patience.
+fn is_hopeless(lane: &Lane, is_pool_full: bool, now: Instant) -> bool {
+    if is_pool_full { lane.is_stuck(now) } else { lane.is_late(now) }
+}
+
+/// What comes by the deadline.
+async fn until<T>(deadline: Option<Instant>, coming: impl Future<Output = T>) -> Result<T, Passed> {
+    match deadline {
+        None => Ok(coming.await),
+        Some(deadline) => timeout_at(deadline, coming).await.map_err(|_| Passed::Expired { was_sent: false }),
     }
 }

@@ -21,6 +21,8 @@ pub struct LaneStats {
     pub in_flight: u32,
     /// Those of the lane with the most.
     pub deepest: u32,
+    /// Statements that wait until a lane has room for them.
+    pub waiting: u32,
     /// Statements that were answered on lanes since the beginning.
     pub statements: u64,
     /// Of these, were run once more on a connection of their own.
@@ -54,6 +56,7 @@ impl Lanes {
             max: self.settings.max,
             in_flight: loads.clone().sum(),
             deepest: loads.max().unwrap_or(0),
+            waiting: self.common.backlog.len(),
             statements: self.common.answered.load(Ordering::Relaxed),
             reruns: self.reruns.load(Ordering::Relaxed),
             demotions: self.demotions.load(Ordering::Relaxed),

@@ -13,17 +13,18 @@ pub struct LaneSettings {
     /// Default 4: the server runs the statements of one lane one after the other, so that as many processors as lanes work on
     /// them; more lanes mean fewer statements in each write and read. Zero turns lanes off.
     pub max: u32,
-    /// The most statements in flight on one lane, at least 1. Default 256: a thousand callers on four lanes.
+    /// The most statements in flight on one lane, those included that wait for it, at least 1. Default 256: a thousand callers on four
+    /// lanes. How many are in flight is learned; the others wait for whichever lane has room first.
     pub depth: u32,
-    /// What may be in flight on one lane, as the time that it takes the server, while the pool has connections that are free.
-    /// Default 50 ms: nobody waits much longer than that behind others. Above zero.
+    /// How long the first of those may have waited until others have connections of their own, while the pool has some that are
+    /// free. Default 50 ms: nobody waits much longer than that behind others. Above zero.
     pub wait: Duration,
     /// A statement that took no longer is short, beyond the way to the server and back. Default 2 ms: a statement by an index takes
     /// a tenth of that, and a busy machine may add the rest. Above zero.
     pub short: Duration,
-    /// A statement that takes longer on a lane has its next runs on connections of its own. While one takes half as long, its lane
-    /// takes no others. Default 50 ms: what a busy machine adds now and then is not held against a statement, and to be
-    /// tried out again costs more than such a wait.
+    /// A statement that takes longer on a lane has its next runs on connections of its own, unless it was well a thousand times before.
+    /// While one takes half as long, its lane takes no others. Default 50 ms: what a busy machine adds now and then is not held
+    /// against a statement, and to be tried out again costs more than such a wait.
     pub slow: Duration,
     /// `statement_timeout` on a lane, or that of the pool if that is shorter. Default 200 ms. What is stopped by it had no effect,
     /// and is run again on a connection of its own, with the pool's time-out: its caller does not notice. Those behind

@@ -4,15 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// The end of the caller, who waits for it. Dropping it leaves the answer to nobody.
+/// The end of the caller, who waits for it. Dropping it leaves the answer to nobody; what was not sent by then never is.
 pub(crate) struct Answer<T>(Arc<Mutex<State<T>>>);
 
 /// The end of who answers. Dropping it tells the caller that there will be no answer.
-pub(crate) struct Question<T> {
-    state: Arc<Mutex<State<T>>>,
-    /// Whether it may have had an effect.
-    is_sent: bool,
-}
+pub(crate) struct Question<T>(Arc<Mutex<State<T>>>);
 
 /// There will be no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,43 +18,75 @@ pub(crate) struct Unanswered {
 }
 
 enum State<T> {
-    Waiting(Option<Waker>),
+    Waiting {
+        waker: Option<Waker>,
+        /// Whether it may have had an effect.
+        is_sent: bool,
+    },
     Told(Result<T, Unanswered>),
+    /// The caller has what was told, or has gone away.
     Taken,
 }
 
 pub(crate) fn slot<T>() -> (Question<T>, Answer<T>) {
-    let state = Arc::new(Mutex::new(State::Waiting(None)));
-    (Question { state: Arc::clone(&state), is_sent: false }, Answer(state))
+    let state = Arc::new(Mutex::new(State::Waiting { waker: None, is_sent: false }));
+    (Question(Arc::clone(&state)), Answer(state))
 }
 
 impl<T> Question<T> {
-    /// Notes that the statement may take effect from now on.
-    pub(crate) fn sent(&mut self) {
-        self.is_sent = true;
+    /// Notes that the statement may take effect from now on. False if nobody wants it any more: then it is not to be sent.
+    pub(crate) fn send(&self) -> bool {
+        match &mut *lock(&self.0) {
+            State::Waiting { is_sent, .. } => {
+                *is_sent = true;
+                true
+            }
+            State::Told(_) | State::Taken => false,
+        }
     }
 
     pub(crate) fn answer(self, value: T) {
-        tell(&self.state, Ok(value));
+        tell(&self.0, |_| Ok(value));
     }
 }
 
 impl<T> Drop for Question<T> {
     fn drop(&mut self) {
-        tell(&self.state, Err(Unanswered { was_sent: self.is_sent }));
+        tell(&self.0, |was_sent| Err(Unanswered { was_sent }));
     }
 }
 
 /// The first word counts.
-fn tell<T>(state: &Mutex<State<T>>, word: Result<T, Unanswered>) {
+fn tell<T>(state: &Mutex<State<T>>, word: impl FnOnce(bool) -> Result<T, Unanswered>) {
     let mut state = lock(state);
-    if let State::Waiting(waker) = &mut *state {
-        let waker = waker.take();
-        *state = State::Told(word);
+    if let State::Waiting { waker, is_sent } = &mut *state {
+        let (waker, is_sent) = (waker.take(), *is_sent);
+        *state = State::Told(word(is_sent));
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Wants no answer any more, and says whether the statement may take effect all the same.
+    pub(crate) fn withdraw(self) -> bool {
+        // At once, or it might be sent in between. What was told is dropped after the lock.
+        let before = std::mem::replace(&mut *lock(&self.0), State::Taken);
+        match &before {
+            State::Waiting { is_sent, .. } => *is_sent,
+            State::Told(Ok(_)) => true,
+            State::Told(Err(none)) => none.was_sent,
+            State::Taken => false,
+        }
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        // What was told is dropped after the lock.
+        let _told = std::mem::replace(&mut *lock(&self.0), State::Taken);
     }
 }
 
@@ -67,7 +95,7 @@ impl<T> Future for Answer<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.0);
-        if let State::Waiting(waker) = &mut *state {
+        if let State::Waiting { waker, .. } = &mut *state {
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 *waker = Some(cx.waker().clone());
             }
@@ -76,7 +104,7 @@ impl<T> Future for Answer<T> {
         match std::mem::replace(&mut *state, State::Taken) {
             State::Told(word) => Poll::Ready(word),
             // Nobody asks again who has had the answer.
-            State::Waiting(_) | State::Taken => Poll::Pending,
+            State::Waiting { .. } | State::Taken => Poll::Pending,
         }
     }
 }
@@ -101,8 +129,8 @@ mod tests {
         drop(question);
         assert_eq!(answer.await, Err(Unanswered { was_sent: false }));
 
-        let (mut question, answer) = slot::<i32>();
-        question.sent();
+        let (question, answer) = slot::<i32>();
+        assert!(question.send());
         let waiting = tokio::spawn(answer);
         tokio::task::yield_now().await;
         drop(question);
@@ -110,6 +138,14 @@ mod tests {
 
         let (question, answer) = slot();
         drop(answer);
+        assert!(!question.send(), "nobody wants it");
         question.answer(7);
+
+        let (question, answer) = slot::<i32>();
+        assert!(!answer.withdraw());
+        assert!(!question.send());
+        let (question, answer) = slot::<i32>();
+        assert!(question.send());
+        assert!(answer.withdraw(), "it may take effect");
     }
 }

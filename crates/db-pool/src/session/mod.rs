@@ -22,7 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, RowStream};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
 pub(crate) use self::batch::{Around, Report};
 pub(crate) use self::encoded::{Encoded, encode};
@@ -59,7 +59,7 @@ pub(crate) struct Session {
     statement_timeout: Duration,
     patience: Patience,
     timer: Timer,
-    runtime: Handle,
+    pub(crate) runtime: Handle,
 }
 
 /// Who asked last went away before the server had answered: nobody else would end the connection.
@@ -182,6 +182,11 @@ impl Session {
     /// Sends a statement that shares the connection with others. Without a driver it is dropped, unsent.
     pub(crate) fn send_on_lane(&self, operation: Operation) {
         self.lane.send(operation).ok();
+    }
+
+    /// A statement that is prepared already.
+    pub(crate) fn ready(&self, sql: &str) -> Option<Statement> {
+        self.statements.ready(sql)
     }
 
     /// Forgets a statement, which is prepared anew when it is needed again.
