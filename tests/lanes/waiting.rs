@@ -18,7 +18,7 @@ const INSERT: &str = "INSERT INTO t (id) VALUES ($1)";
 const HELD: f64 = 0.15;
 
 /// As many callers as one lane would never be given at a time.
-const CALLERS: i64 = 200;
+const CALLERS: i64 = 240;
 
 async fn with_lanes(max: u32) -> (TestDatabase, Pool) {
     let database = database().await;
@@ -58,7 +58,7 @@ async fn a_lane_that_does_not_move_holds_up_few() {
     let callers: Vec<_> = (0..CALLERS).map(|_| select()).collect();
     held.await.expect("no panic");
     let served = callers.iter().filter(|caller| caller.is_finished()).count();
-    assert!(served > 100, "{served} of {CALLERS} were served beside a lane that did not move");
+    assert!(served > 140, "{served} of {CALLERS} were served beside a lane that did not move");
     join_all(callers).await.into_iter().for_each(|caller| assert_eq!(caller.expect("no panic"), 1));
     assert!(pool.stats().lanes.statements - before > 100, "{:?}", pool.stats().lanes);
 }
@@ -89,7 +89,10 @@ async fn what_was_given_up_before_it_was_sent_never_runs() {
     for (id, outcome) in &outcomes {
         match outcome {
             None => assert!(stored.contains(id), "{id} was acknowledged"),
-            Some(Outcome::NotExecuted) => assert!(!stored.contains(id), "{id} had not run"),
+            // Some found a connection of their own, and were cancelled there.
+            Some(Outcome::NotExecuted | Outcome::RolledBack) => {
+                assert!(!stored.contains(id), "{id} has no effect");
+            }
             Some(outcome) => assert_eq!(*outcome, Outcome::Unknown),
         }
     }
