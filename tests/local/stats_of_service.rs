@@ -80,9 +80,9 @@ async fn a_service_shows_its_lanes_and_statements() {
         &lines[at.unwrap_or_else(|| panic!("{heads}: {shown}")) + 1..]
     };
     assert!(after("pool open idle in use")[0].starts_with("primary "), "{shown}");
-    let lanes = &after("lanes of open max in flight deepest statements run again sent back")[0];
+    let lanes = &after("lanes of open max in flight deepest waiting statements run again sent back")[0];
     let [reruns, demotions] = [db.stats().lanes.reruns, db.stats().lanes.demotions];
-    let row = format!("primary 1 2 0 0 {} {reruns} {demotions}", db.stats().lanes.statements);
+    let row = format!("primary 1 2 0 0 0 {} {reruns} {demotions}", db.stats().lanes.statements);
     assert_eq!(*lanes, row, "{shown}");
     let statements = after("on lanes alone sent back why not statement");
     let row = format!("{} {} {} on lanes {}", short.on_lanes, short.alone, short.demotions, short.sql);

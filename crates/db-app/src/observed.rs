@@ -78,8 +78,8 @@ fn pool_figures(stats: Stats) -> PoolFigures {
     (figures.idle, figures.in_use, figures.waiting) = (stats.idle, stats.in_use, stats.waiting);
     (figures.max, figures.min) = (stats.max, stats.min);
     let lanes = &mut figures.lanes;
-    (lanes.open, lanes.in_flight, lanes.deepest) =
-        (stats.lanes.open, stats.lanes.in_flight, stats.lanes.deepest);
+    (lanes.open, lanes.in_flight, lanes.deepest, lanes.waiting) =
+        (stats.lanes.open, stats.lanes.in_flight, stats.lanes.deepest, stats.lanes.waiting);
     (lanes.operations, lanes.reruns, lanes.demotions) =
         (stats.lanes.statements, stats.lanes.reruns, stats.lanes.demotions);
     figures

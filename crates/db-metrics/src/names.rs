@@ -31,6 +31,8 @@ pub const LANES: &str = "db.client.lane.open";
 pub const LANE_IN_FLIGHT: &str = "db.client.lane.in_flight";
 /// Statements in flight on the lane with the most.
 pub const LANE_DEPTH: &str = "db.client.lane.depth";
+/// Statements that wait until a lane has room for them.
+pub const LANE_PENDING_REQUESTS: &str = "db.client.lane.pending_requests";
 /// Statements that ran on lanes.
 pub const LANE_OPERATIONS: &str = "db.client.lane.operations";
 /// Of these, were run once more on a connection of their own.

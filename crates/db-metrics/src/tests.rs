@@ -90,6 +90,7 @@ fn metrics_have_the_names_of_the_conventions() {
         ("db.client.lane.open", "updowncounter", "{connection}", &[pool]),
         ("db.client.lane.in_flight", "updowncounter", "{operation}", &[pool]),
         ("db.client.lane.depth", "updowncounter", "{operation}", &[pool]),
+        ("db.client.lane.pending_requests", "updowncounter", "{request}", &[pool]),
         ("db.client.lane.operations", "counter", "{operation}", &[pool]),
         ("db.client.lane.reruns", "counter", "{operation}", &[pool]),
         ("db.client.lane.demotions", "counter", "{demotion}", &[pool]),

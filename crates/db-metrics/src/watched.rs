@@ -40,6 +40,8 @@ pub struct LaneFigures {
     pub in_flight: u32,
     /// Those of the lane with the most.
     pub deepest: u32,
+    /// Statements that wait until a lane has room for them.
+    pub waiting: u32,
     /// Statements that ran on lanes since the beginning.
     pub operations: u64,
     /// Of these, were run once more elsewhere.
@@ -203,6 +205,7 @@ fn register_lanes(meter: &Meter, sources: &Arc<Sources>) {
         (names::LANE_DEPTH, "{operation}", "Statements in flight on the lane with the most", |lanes| {
             lanes.deepest
         }),
+        (names::LANE_PENDING_REQUESTS, "{request}", "Statements that wait for a lane", |lanes| lanes.waiting),
     ] {
         up_down(meter, name, unit, about, sources, move |sources, observe| {
             for pool in sources.pools.ask() {

@@ -48,6 +48,7 @@ struct Lanes {
     max: u32,
     in_flight: u32,
     deepest: u32,
+    waiting: u32,
     statements: u64,
     reruns: u64,
     demotions: u64,
@@ -189,15 +190,25 @@ fn of_servers(servers: &[Server]) -> Table {
 }
 
 fn of_lanes(pools: &[Pool]) -> Table {
-    let heads = ["lanes of", "open", "max", "in flight", "deepest", "statements", "run again", "sent back"];
+    let heads = [
+        "lanes of",
+        "open",
+        "max",
+        "in flight",
+        "deepest",
+        "waiting",
+        "statements",
+        "run again",
+        "sent back",
+    ];
     let mut table = Table::new(1, &heads);
     for pool in pools {
-        let Lanes { open, max, in_flight, deepest, statements, reruns, demotions } = pool.lanes;
-        let [open, max, in_flight, deepest] =
-            [open, max, in_flight, deepest].map(|figure| figure.to_string());
+        let Lanes { open, max, in_flight, deepest, waiting, statements, reruns, demotions } = pool.lanes;
+        let [open, max, in_flight, deepest, waiting] =
+            [open, max, in_flight, deepest, waiting].map(|figure| figure.to_string());
         let [statements, reruns, demotions] =
             [statements, reruns, demotions].map(|figure| figure.to_string());
-        table.row([pool.pool.clone(), open, max, in_flight, deepest, statements, reruns, demotions]);
+        table.row([pool.pool.clone(), open, max, in_flight, deepest, waiting, statements, reruns, demotions]);
     }
     table
 }
@@ -240,7 +251,7 @@ mod tests {
         let pool = json!({
             "pool": "primary", "total": 3, "idle": 2, "in_use": 1, "waiting": 0, "min": 2, "max": 20, "utilization": 5.0,
             "opened": 4, "closed": { "idle": 1, "broken": 1 }, "waited": { "p50_us": 2, "p99_us": 2048 },
-            "lanes": { "open": 1, "max": 4, "in_flight": 9, "deepest": 9, "statements": 77, "reruns": 3, "demotions": 2 },
+            "lanes": { "open": 1, "max": 4, "in_flight": 9, "deepest": 9, "waiting": 4, "statements": 77, "reruns": 3, "demotions": 2 },
         });
         let pools = if lane_uses.is_null() { Value::Null } else { json!([pool]) };
         let all = json!({
@@ -265,8 +276,8 @@ mod tests {
         server  state                lag (bytes)  lag (s)  in flight  latency (ms)  served  timeline
         a:1     out (other_cluster)            5    1.250          0         1.500       6         -
 
-        lanes of  open  max  in flight  deepest  statements  run again  sent back
-        primary      1    4          9        9          77          3          2
+        lanes of  open  max  in flight  deepest  waiting  statements  run again  sent back
+        primary      1    4          9        9        4          77          3          2
 
         on lanes  alone  sent back  why not                           statement
                7      8          1  on lanes                          SELECT name FRO…
