@@ -127,12 +127,12 @@ impl Autocommit<'_> {
     }
 
     /// The verb without a box, for those who have one of their own.
-    pub(crate) async fn fetch_here(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        self.run::<Fetch>(sql, params).await
+    pub(crate) fn fetch_here(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> {
+        self.run::<Fetch>(sql, params)
     }
 
-    pub(crate) async fn execute_here(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        self.run::<Execute>(sql, params).await
+    pub(crate) fn execute_here(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> {
+        self.run::<Execute>(sql, params)
     }
 
     async fn run<V: Verb>(&self, sql: &str, params: Params<'_>) -> Result<V::Output> {
@@ -140,33 +140,40 @@ impl Autocommit<'_> {
         let history = if self.is_exclusive { None } else { shared.lanes.history(sql) };
         let Some(history) = history else { return self.alone::<V>(sql, params).await };
         // Read before it is asked whether it may share.
-        let (round, mut opening) = (history.round(), None);
-        let now = Instant::now();
-        if history.may_share() && self.deadline.is_none_or(|deadline| deadline > now) {
-            match shared.lanes.pick(shared, now) {
-                Pick::Lane(lane) => {
-                    if let Some(result) = self.on_lane::<V>(lane, (&history, round), params).await {
-                        return result;
-                    }
+        let round = history.round();
+        let opening = match self.pick(&history) {
+            Pick::Lane(home) => {
+                let asked =
+                    Asked { history: &history, params, keeps_rows: V::KEEPS_ROWS, deadline: self.deadline };
+                if let Some(result) = self.on_lane::<V>(home, &asked, round).await {
+                    return result;
                 }
-                Pick::Open(right) => opening = Some(right),
-                Pick::None => {}
+                None
             }
-        }
+            Pick::Open(opening) => Some(opening),
+            Pick::None => None,
+        };
         let conn = self.acquire().await?;
         let started = Instant::now();
         let output = Box::pin(V::alone(&conn, sql, params)).await?;
         let now = Instant::now();
         shared.lanes.ran_alone(&history, conn.beyond_the_way(now - started), V::bytes(&output));
-        if opening.is_none() && history.may_share() {
-            opening = shared.lanes.wants_one(shared, now);
-        }
-        if let Some(opening) = opening
+        let wants_one = || if history.may_share() { shared.lanes.wants_one(shared, now) } else { None };
+        if let Some(opening) = opening.or_else(wants_one)
             && let Some(held) = conn.into_held()
         {
             shared.lanes.open(opening, held);
         }
         Ok(output)
+    }
+
+    fn pick(&self, history: &History) -> Pick {
+        let (shared, now) = (&self.pool.shared, Instant::now());
+        if history.may_share() && self.deadline.is_none_or(|deadline| deadline > now) {
+            shared.lanes.pick(shared, now)
+        } else {
+            Pick::None
+        }
     }
 
     async fn alone<V: Verb>(&self, sql: &str, params: Params<'_>) -> Result<V::Output> {
@@ -190,17 +197,16 @@ impl Autocommit<'_> {
     async fn on_lane<V: Verb>(
         &self,
         home: Arc<Lane>,
-        (history, round): (&History, u32),
-        params: Params<'_>,
+        asked: &Asked<'_>,
+        round: u32,
     ) -> Option<Result<V::Output>> {
         let shared = &self.pool.shared;
         let started = Instant::now();
         let endpoint = Arc::clone(&home.endpoint);
-        let telling = Telling::begin(shared, &endpoint, history.sql());
-        let asked = Asked { history, params, keeps_rows: V::KEEPS_ROWS, deadline: self.deadline };
+        let telling = Telling::begin(shared, &endpoint, asked.history.sql());
         let lost = |message| Some(Err(Error::new(Signal::new(Cause::Lost, Phase::Execute), message)));
         let result = match shared.lanes.run(home, asked).await {
-            Ok(done) => self.settle(done, (history, round)),
+            Ok(done) => self.settle(done, asked.history, round),
             Err(Passed::Unsent) => None,
             Err(Passed::Lost) => lost("the connection was closed before the answer came"),
             Err(Passed::Expired { was_sent: true }) => lost("no answer by the deadline"),
@@ -216,7 +222,7 @@ impl Autocommit<'_> {
     }
 
     /// Learns from what a statement gave on a lane; none if it is to be run elsewhere.
-    fn settle(&self, done: Done, (history, round): (&History, u32)) -> Option<Result<Given>> {
+    fn settle(&self, done: Done, history: &History, round: u32) -> Option<Result<Given>> {
         let (lanes, lane) = (&self.pool.shared.lanes, done.lane);
         let error = match done.result {
             Ok(given) => {

@@ -91,7 +91,7 @@ pub(crate) async fn connect_patiently(
     ))
 }
 
-/// A place if one is free this instant, and a connection if one is idle that needs no check.
+/// A place if one is free this instant, and a connection if one is at hand.
 pub(crate) fn at_once(
     shared: &Arc<Shared>,
     now: Instant,
@@ -100,14 +100,18 @@ pub(crate) fn at_once(
     if deadline.is_some_and(|deadline| deadline <= now) || !shared.gate.try_admit() {
         return (None, None);
     }
-    let place = Some(Place::new(shared));
-    let Some(mut pooled) = shared.take_idle() else { return (place, None) };
+    (Some(Place::new(shared)), at_hand(shared, now))
+}
+
+/// A connection if one is idle that needs no check.
+pub(crate) fn at_hand(shared: &Arc<Shared>, now: Instant) -> Option<Pooled> {
+    let mut pooled = shared.take_idle()?;
     pooled.discard = pooled.worn_out(now);
     if pooled.discard.is_some() || needs_check(&pooled, shared, now) {
         shared.put_back(pooled);
-        return (place, None);
+        return None;
     }
-    (place, Some(pooled))
+    Some(pooled)
 }
 
 /// Gives the admitted caller a connection that is known to work.

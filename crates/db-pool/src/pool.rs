@@ -147,7 +147,13 @@ impl Pool {
         let (pooled, place, now) = match checkout::at_once(shared, started, deadline) {
             (Some(place), Some(pooled)) => (pooled, place, started),
             // Kept apart, since most callers do not need it and all would carry it.
-            (place, _) => Box::pin(self.wait_for(place, started, deadline, patience)).await?,
+            (place, _) => {
+                let waiting = Box::pin(self.wait_for(place, started, deadline, patience));
+                waiting.await.inspect_err(|error| {
+                    let About { pool, observer, .. } = &*shared.about;
+                    observer.acquire_failed(&AcquireFailed::new(pool, error));
+                })?
+            }
         };
         let waited = now - started;
         shared.waited.record(waited);
@@ -166,21 +172,22 @@ impl Pool {
     ) -> Result<(Pooled, Place, Instant)> {
         let shared = &self.shared;
         let deadline = deadline.unwrap_or_else(|| moment_after(shared.settings.acquire_timeout));
-        let acquired = async {
-            let place = match place {
-                Some(place) => place,
-                None => {
-                    shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
-                    Place::new(shared)
-                }
-            };
-            let pooled = checkout::checkout(shared, started, deadline, patience).await?;
-            Ok((pooled, place, Instant::now()))
+        let place = match place {
+            Some(place) => place,
+            None => {
+                shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
+                Place::new(shared)
+            }
         };
-        acquired.await.inspect_err(|error| {
-            let About { pool, observer, .. } = &*shared.about;
-            observer.acquire_failed(&AcquireFailed::new(pool, error));
-        })
+        let now = Instant::now();
+        if now < deadline
+            && let Some(pooled) = checkout::at_hand(shared, now)
+        {
+            return Ok((pooled, place, now));
+        }
+        // Apart as well: those who wait to be admitted are many.
+        let pooled = Box::pin(checkout::checkout(shared, started, deadline, patience)).await?;
+        Ok((pooled, place, Instant::now()))
     }
 
     /// [`Conn::tx`] on a connection of its own.

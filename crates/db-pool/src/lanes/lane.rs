@@ -168,7 +168,7 @@ impl Lane {
     }
 
     /// Whether it takes one more statement now, where so many wait for each lane. What is in flight keeps the server at
-    /// work while answers are on their way; the more wait, the more go together.
+    /// work while answers are on their way; the more wait, the more go together. What waits takes less memory.
     pub(crate) fn has_room(&self, now: Instant, waiting: u32) -> bool {
         let load = self.load();
         load == 0 || load < self.most(waiting) && !self.is_late(now)
@@ -177,7 +177,7 @@ impl Lane {
     fn most(&self, waiting: u32) -> u32 {
         let pace = self.pace.load(Ordering::Relaxed).max(nanos(QUICKEST));
         let on_the_way = u32::try_from(nanos(self.session.way.least()) / pace).unwrap_or(u32::MAX);
-        on_the_way.saturating_add(AHEAD).max(waiting / 2).min(self.settings.depth)
+        on_the_way.saturating_add(AHEAD).max(waiting / 4).min(self.settings.depth)
     }
 
     /// Whether its oldest statement takes longer than any should.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use db_core::Params;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Statement;
 
 use self::backlog::{Backlog, Parcel};
 pub(crate) use self::belt::{Belt, Done, Given, Operation};
@@ -27,7 +28,7 @@ use self::lane::{Common, Load};
 pub(crate) use self::learned::Learned;
 pub use self::report::{LaneStats, LaneUse};
 pub use self::settings::LaneSettings;
-use self::slot::slot;
+use self::slot::{Answer, slot};
 use crate::release::Held;
 use crate::session::encode;
 use crate::settings::Settings;
@@ -169,24 +170,29 @@ impl Lanes {
 
     /// Runs a statement on whichever lane has room first; `home` is one of them. Whoever goes away leaves what was sent to its end,
     /// since what runs on a lane cannot be cancelled without a danger for others.
-    pub(crate) async fn run(&self, home: Arc<Lane>, asked: Asked<'_>) -> Result<Done, Passed> {
-        let Asked { history, params, keeps_rows, deadline } = asked;
-        let sql = history.sql();
-        let preparing = home.session.prepared(sql);
-        // What is wrong is better said by a connection of the caller's own.
-        let Ok((Prepared::Named(statement), _)) = until(deadline, preparing).await? else {
-            return Err(Passed::Unsent);
+    pub(crate) async fn run(&self, home: Arc<Lane>, asked: &Asked<'_>) -> Result<Done, Passed> {
+        let statement = match home.session.ready(asked.history.sql()) {
+            Some(statement) => statement,
+            // Rare, and large.
+            None => Box::pin(prepare(&home, asked)).await?,
         };
-        let params = encode(params, statement.params()).map_err(|_| Passed::Unsent)?;
-        let (question, mut answer) = slot();
-        let sql = Arc::clone(sql);
-        self.hand_in(Parcel { sql, params, keeps_rows, question, statement, home }, Instant::now());
-        match until(deadline, &mut answer).await {
+        let mut answer = self.ask(home, statement, asked)?;
+        match until(asked.deadline, &mut answer).await {
             Ok(answered) => {
                 answered.map_err(|none| if none.was_sent { Passed::Lost } else { Passed::Unsent })
             }
             Err(_) => Err(Passed::Expired { was_sent: answer.withdraw() }),
         }
+    }
+
+    fn ask(&self, home: Arc<Lane>, statement: Statement, asked: &Asked<'_>) -> Result<Answer<Done>, Passed> {
+        // What is wrong is better said by a connection of the caller's own.
+        let params = encode(asked.params, statement.params()).map_err(|_| Passed::Unsent)?;
+        let (question, answer) = slot();
+        let sql = Arc::clone(asked.history.sql());
+        let parcel = Parcel { sql, params, keeps_rows: asked.keeps_rows, question, statement, home };
+        self.hand_in(parcel, Instant::now());
+        Ok(answer)
     }
 
     fn hand_in(&self, parcel: Parcel, now: Instant) {
@@ -312,6 +318,15 @@ impl Lanes {
 /// Whether nobody should wait for a lane. Who has to wait anyhow has more patience.
 fn is_hopeless(lane: &Lane, is_pool_full: bool, now: Instant) -> bool {
     if is_pool_full { lane.is_stuck(now) } else { lane.is_late(now) }
+}
+
+/// The statement as it is prepared on a lane.
+async fn prepare(lane: &Lane, asked: &Asked<'_>) -> Result<Statement, Passed> {
+    match until(asked.deadline, lane.session.prepared(asked.history.sql())).await? {
+        Ok((Prepared::Named(statement), _)) => Ok(statement),
+        // What is wrong is better said by a connection of the caller's own.
+        _ => Err(Passed::Unsent),
+    }
 }
 
 /// What comes by the deadline.

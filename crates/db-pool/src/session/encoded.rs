@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use db_core::{Cause, Error, Params, Phase, Result, Signal};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, WrongType};
 
@@ -14,7 +14,7 @@ const HEADERS: usize = 1 << 20;
 /// A value as the server reads it.
 pub(crate) struct Encoded {
     /// `None` is NULL.
-    bytes: Option<Bytes>,
+    bytes: Option<BytesMut>,
     format: Format,
 }
 
@@ -23,12 +23,11 @@ pub(crate) fn encode(params: Params<'_>, types: &[Type]) -> Result<Vec<Encoded>>
     if params.len() != types.len() {
         return Err(super::wrong_count(params.len(), types.len()));
     }
-    let mut buffer = BytesMut::new();
     let mut size = HEADERS;
     let mut encoded = Vec::with_capacity(params.len());
     for (at, (param, kind)) in params.iter().zip(types).enumerate() {
-        let is_null = param.to_sql_checked(kind, &mut buffer).map_err(|error| unfit(at, &*error))?;
-        let bytes = buffer.split().freeze();
+        let mut bytes = BytesMut::new();
+        let is_null = param.to_sql_checked(kind, &mut bytes).map_err(|error| unfit(at, &*error))?;
         size = size.saturating_add(bytes.len());
         if i32::try_from(size).is_err() {
             return Err(misuse(format!("parameter {at} is too large")));
