@@ -14,65 +14,64 @@ use crate::support::{client, database, eventually, pool};
 
 const INSERT: &str = "INSERT INTO t (id) VALUES ($1)";
 
-/// How long a lane is held: less than its time-out.
-const HELD: f64 = 0.15;
+/// How long it is held, in seconds.
+const HELD: f64 = 1.0;
 
-/// As many callers as one lane would never be given at a time.
+/// More callers than a lane is given at a time, and fewer than it could take.
 const CALLERS: i64 = 240;
 
-async fn with_lanes(max: u32) -> (TestDatabase, Pool) {
+/// A pool with one lane.
+async fn with_a_lane() -> (TestDatabase, Pool) {
     let database = database().await;
-    let pool = pool(&database, |settings| (settings.max, settings.queue_limit) = (max, 1_000)).await;
+    let pool = pool(&database, |settings| {
+        (settings.max, settings.queue_limit) = (4, 1_000);
+        settings.lanes.timeout = Duration::from_secs(2);
+    })
+    .await;
     learn::<i64>(&pool, SLEEP, &[&0_f64, &1_i64]).await;
     (database, pool)
 }
 
-/// Has a lane do nothing for a while.
-async fn hold_a_lane(pool: &Pool) -> JoinHandle<()> {
+/// Has the lane do nothing for a while.
+async fn hold_the_lane(pool: &Pool) -> JoinHandle<()> {
     let begun = pool.clone();
     let held = tokio::spawn(async move {
         begun.one::<i64>(SLEEP, &[&HELD, &1_i64]).await.expect("a row");
     });
-    eventually("a lane is held", async || pool.stats().lanes.in_flight == 1).await;
+    eventually("the lane is held", async || pool.stats().lanes.in_flight == 1).await;
     held
 }
 
-/// One lane of two does not move: callers who come then are served by the other one, but for the few that were given to the first.
+/// The lane does not move: what was given to it has to wait, and the rest of those who came are served by other connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_that_does_not_move_holds_up_few() {
-    let (_database, pool) = with_lanes(8).await;
-    let select = || {
-        let pool = pool.clone();
-        tokio::spawn(async move { pool.one::<i32>("SELECT 1", &[]).await.expect("a row") })
-    };
+    let (_database, pool) = with_a_lane().await;
     learn::<i32>(&pool, "SELECT 1", &[]).await;
-    eventually("there are two lanes", async || {
-        for caller in join_all((0..CALLERS).map(|_| select())).await {
-            caller.expect("no panic");
-        }
-        pool.stats().lanes.open == 2
-    })
-    .await;
-    let held = hold_a_lane(&pool).await;
-    let before = pool.stats().lanes.statements;
-    let callers: Vec<_> = (0..CALLERS).map(|_| select()).collect();
+    let held = hold_the_lane(&pool).await;
+    // Sooner than the lane is late and they would be sent elsewhere.
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.one::<i32>("SELECT 1", &[]).await.expect("a row") })
+        })
+        .collect();
+    let served = || callers.iter().filter(|caller| caller.is_finished()).count();
+    eventually("most are served", async || served() > 120).await;
+    assert!(!held.is_finished(), "while the lane did not move");
     held.await.expect("no panic");
-    let served = callers.iter().filter(|caller| caller.is_finished()).count();
-    assert!(served > 140, "{served} of {CALLERS} were served beside a lane that did not move");
     join_all(callers).await.into_iter().for_each(|caller| assert_eq!(caller.expect("no panic"), 1));
-    assert!(pool.stats().lanes.statements - before > 100, "{:?}", pool.stats().lanes);
 }
 
 /// Whoever gives up while its statement waits is told that it has not run, and it never does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_up_before_it_was_sent_never_runs() {
-    let (database, pool) = with_lanes(4).await;
+    let (database, pool) = with_a_lane().await;
     let aside = client(database.url()).await;
     aside.batch_execute("CREATE TABLE t (id int8)").await.expect("a table");
     for _ in 0..12 {
         pool.execute(INSERT, &[&-2_i64]).await.expect("learned");
     }
-    let held = hold_a_lane(&pool).await;
+    let held = hold_the_lane(&pool).await;
     // Sooner than the lane is late and they would be sent elsewhere.
     let deadline = Instant::now() + Duration::from_millis(10);
     let view = pool.autocommit().until(deadline);
