@@ -9,7 +9,7 @@ use db_pool::{Conn, Pool};
 use futures_util::future::join_all;
 
 use super::learn;
-use crate::support::{client, database, eventually, pool};
+use crate::support::{client, database, eventually, pool, settings};
 
 /// Callers who select until they are told to stop; none of them sees an error.
 struct Load {
@@ -115,6 +115,33 @@ async fn lanes_give_way_to_those_who_hold_connections() {
     load.goes_on().await;
     eventually("it comes back", async || pool.stats().lanes.open == 1).await;
     load.end().await;
+}
+
+/// The only connection that the server gives is a lane with much to do, and gives way as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_give_way_where_the_server_gives_no_more() {
+    let database = database().await;
+    let admin = client(database.url()).await;
+    let role = format!("role_{}", database.name());
+    let sql = format!("CREATE ROLE {role} LOGIN PASSWORD 'one' CONNECTION LIMIT 1");
+    admin.batch_execute(&sql).await.expect("a role");
+    let mut target = database.config();
+    target.user(&role).password("one");
+    let mut settings = settings();
+    (settings.max, settings.connect_retry.max_retries) = (4, 20);
+    settings.acquire_timeout = Duration::from_secs(8);
+    let pool = Pool::open(target, settings).await.expect("a pool");
+    learn::<i64>(&pool, "SELECT $1::int8", &[&1_i64]).await;
+    let load = Load::begin(&pool, 3);
+    load.goes_on().await;
+    assert_eq!((pool.stats().lanes.open, pool.stats().total), (1, 1));
+    let conn = pool.acquire().await.expect("the lane's");
+    drop(conn);
+    load.goes_on().await;
+    load.end().await;
+    pool.close(Duration::from_secs(5)).await.expect("closed");
+    eventually("the role is free", async || admin.batch_execute(&format!("DROP ROLE {role}")).await.is_ok())
+        .await;
 }
 
 /// A lane that nobody uses goes back to the pool, and is no leak while it is there.

@@ -4,7 +4,7 @@
 //! wake-up is lost, whichever way a connection becomes free: given back, or opened.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use db_core::{CloseReason, Result};
 use tokio::sync::watch;
@@ -62,6 +62,8 @@ impl Patience {
 pub(crate) struct Demand {
     /// Callers who were admitted and found nothing idle.
     hungry: AtomicUsize,
+    /// Those who were, and are so no longer.
+    fed: AtomicU64,
     /// Tasks that open connections for them.
     openers: AtomicUsize,
 }
@@ -228,6 +230,11 @@ impl Shared {
         self.demand.hungry.load(Ordering::Relaxed) > 0
     }
 
+    /// How many do, and how many have done so and do no longer.
+    pub(crate) fn hungry_now(&self) -> (u64, u64) {
+        (self.demand.hungry.load(Ordering::Relaxed) as u64, self.demand.fed.load(Ordering::Relaxed))
+    }
+
     /// Has connections opened for callers who found none, as far as there are seats: by as many tasks as there are such
     /// callers, up to the limit. To be called whenever one more caller waits, or a seat becomes free.
     pub(crate) fn open_more(self: &Arc<Self>) {
@@ -260,6 +267,7 @@ impl<'a> Hungry<'a> {
 impl Drop for Hungry<'_> {
     fn drop(&mut self) {
         self.0.hungry.fetch_sub(1, Ordering::SeqCst);
+        self.0.fed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -268,7 +276,7 @@ struct Opener(Arc<Shared>);
 
 impl Opener {
     fn new(shared: &Arc<Shared>) -> Option<Self> {
-        let Demand { hungry, openers } = &shared.demand;
+        let Demand { hungry, openers, .. } = &shared.demand;
         if shared.gate.is_closed() {
             return None;
         }
@@ -285,7 +293,7 @@ impl Opener {
             if let Ok(physical) = shared.connector.open(taken).await {
                 shared.add(physical);
             }
-            let Demand { hungry, openers } = &shared.demand;
+            let Demand { hungry, openers, .. } = &shared.demand;
             if !shared.gate.is_closed() && hungry.load(Ordering::SeqCst) >= openers.load(Ordering::SeqCst) {
                 seat = shared.seats.take(u32::MAX);
             }

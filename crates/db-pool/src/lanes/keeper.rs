@@ -44,7 +44,7 @@ impl Lanes {
     }
 
     /// One look. Says whether there are lanes.
-    fn look(&self, shared: &Arc<Shared>, queue: &mut Queue) -> bool {
+    fn look(&self, shared: &Arc<Shared>, queues: &mut Queues) -> bool {
         let now = Instant::now();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let mut leaving = self.leaving();
@@ -61,7 +61,7 @@ impl Lanes {
         if is_lost {
             self.rest_for(after_a_loss());
         }
-        let waited = queue.look(shared, now);
+        let waited = queues.look(shared, now);
         let is_wanted = waited >= shared.settings.acquire_timeout / 4;
         let is_idle = |lane: &Arc<Lane>| lane.load() == 0 && lane.rested(now) >= TICK;
         let surplus = open.len().saturating_sub(self.most(shared));
@@ -126,15 +126,15 @@ impl Drop for Last {
 
 async fn run(shared: Weak<Shared>) {
     let mut last = Some(Last(Weak::clone(&shared)));
-    let mut queue = Queue::default();
+    let mut queues = Queues::default();
     loop {
         let keeper = {
             let Some(shared) = shared.upgrade() else { return };
             let lanes = &shared.lanes;
-            if !lanes.look(&shared, &mut queue) {
+            if !lanes.look(&shared, &mut queues) {
                 lanes.is_kept.store(false, Ordering::Release);
                 // One may have been opened since the look, for which nobody else looks.
-                if !lanes.look(&shared, &mut queue) || lanes.is_kept.swap(true, Ordering::AcqRel) {
+                if !lanes.look(&shared, &mut queues) || lanes.is_kept.swap(true, Ordering::AcqRel) {
                     std::mem::forget(last.take());
                     return;
                 }
@@ -145,7 +145,25 @@ async fn run(shared: Weak<Shared>) {
     }
 }
 
-/// How long callers have waited for a connection, told from how many have left the queue: it is served in order.
+/// Those who wait for a connection of their own.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Until the pool admits them.
+    at_the_gate: Queue,
+    /// Until one comes back or is opened, which a server may refuse.
+    inside: Queue,
+}
+
+impl Queues {
+    /// For how long, at least, somebody has waited who waits still.
+    fn look(&mut self, shared: &Shared, now: Instant) -> Duration {
+        let (waiting, left) = shared.gate.queue_now();
+        let (hungry, fed) = shared.hungry_now();
+        self.at_the_gate.saw(waiting, left, now).max(self.inside.saw(hungry, fed, now))
+    }
+}
+
+/// How long callers have waited, told from how many have left the queue: it is served in order.
 #[derive(Debug, Default)]
 struct Queue {
     /// Of each look, the number of callers that must have left until nobody who waited then waits any more.
@@ -154,11 +172,6 @@ struct Queue {
 
 impl Queue {
     /// For how long, at least, somebody has waited who waits still.
-    fn look(&mut self, shared: &Shared, now: Instant) -> Duration {
-        let (waiting, left) = shared.gate.queue_now();
-        self.saw(waiting, left, now)
-    }
-
     fn saw(&mut self, waiting: u64, left: u64, now: Instant) -> Duration {
         while self.seen.front().is_some_and(|(_, until)| *until <= left || waiting == 0) {
             self.seen.pop_front();
