@@ -29,17 +29,19 @@ async fn an_outage_calls_the_webhook_and_its_end_does() {
     ];
     let serving = Place::new().serve(&environment).await;
     let alert = "component_unhealthy";
-    // Whether it fires, by the news and by the metrics.
-    let seen = async || {
+    let news = async || {
         let news = fetch(serving.address, "GET /api/live", "Accept: application/json\r\n", "").await;
         let news: Value = serde_json::from_str(&news.body).expect("JSON");
         let of_news = news["alerts"].as_array().expect("alerts").iter().find(|it| it["name"] == alert);
-        let of_news = of_news.unwrap_or_else(|| panic!("{news:#}"))["state"] == "firing";
+        of_news.unwrap_or_else(|| panic!("{news:#}")).clone()
+    };
+    // Whether it fires, by the news and by the metrics.
+    let seen = async || {
         let metrics = fetch(serving.address, "GET /metrics", "", "").await.body;
         let line = metrics.lines().find(|line| {
             line.starts_with("db_client_alert_firing{") && line.contains(&format!("\"{alert}\""))
         });
-        (of_news, line.unwrap_or_else(|| panic!("{metrics}")).ends_with(" 1"))
+        (news().await["state"] == "firing", line.unwrap_or_else(|| panic!("{metrics}")).ends_with(" 1"))
     };
     assert_eq!(seen().await, (false, false));
     assert!(about(&receiver, alert).is_empty());
@@ -52,6 +54,8 @@ async fn an_outage_calls_the_webhook_and_its_end_does() {
     let names_it = ["postgres", "role"].iter().any(|component| notice.text.contains(component));
     assert!(notice.value >= 1.0 && names_it, "{notice:?}");
     assert_eq!(seen().await, (true, true));
+    let says = async || news().await["text"].as_str().expect("a text").to_owned();
+    eventually("the news name the server", async || says().await.contains("postgres")).await;
 
     server.resume().await.expect("there again");
     eventually("its end is told", async || about(&receiver, alert).len() == 2).await;
