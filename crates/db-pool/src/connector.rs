@@ -10,7 +10,7 @@ use std::time::Duration;
 use db_core::{Action, Cause, ConnectFailed, Connected as ConnectedEvent, Error, Phase, Signal, SqlState};
 use futures_util::FutureExt;
 use rand::RngExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::AsyncMessage;
 use tokio_util::task::TaskTracker;
@@ -226,8 +226,8 @@ impl Connector {
 
     async fn open_session(&self, aim: &Aim) -> Result<Session, Error> {
         let Connected { client, connection, wire, canceller } = self.connect(aim).await?;
-        let (lane, inbox) = mpsc::unbounded_channel();
-        let driver = drive(connection, Belt::new(inbox), Arc::clone(&self.about));
+        let (lane, belt) = Belt::new();
+        let driver = drive(connection, belt, Arc::clone(&self.about));
         let driver = self.drivers.spawn(driver).abort_handle();
         let needs_set = self.refuses_options() && self.settings.pooler != Pooler::Transaction;
         let name = aim.target.application_name.as_ref().unwrap_or(&self.settings.application_name);

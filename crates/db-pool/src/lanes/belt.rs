@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
-use tokio::sync::mpsc;
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 use tokio_postgres::{Error, Row, Statement};
 
@@ -89,9 +89,15 @@ async fn run(
     Ok(given)
 }
 
+/// What is in it is dropped with its end, also what is put in at that moment. That of tokio keeps such a one as long as anybody could
+/// put in more; and an operation keeps its lane, which keeps its session, which could.
+fn channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
+    unbounded()
+}
+
 /// The belt.
 pub(crate) struct Belt {
-    inbox: mpsc::UnboundedReceiver<Operation>,
+    inbox: UnboundedReceiver<Operation>,
     in_flight: VecDeque<Operation>,
     /// When an answer was last taken in.
     last: Option<Instant>,
@@ -108,8 +114,10 @@ struct Batch {
 }
 
 impl Belt {
-    pub(crate) fn new(inbox: mpsc::UnboundedReceiver<Operation>) -> Self {
-        Self { inbox, in_flight: VecDeque::new(), last: None, has_waited: false }
+    /// With what puts statements on it.
+    pub(crate) fn new() -> (UnboundedSender<Operation>, Self) {
+        let (inlet, inbox) = channel();
+        (inlet, Self { inbox, in_flight: VecDeque::new(), last: None, has_waited: false })
     }
 
     /// Takes in what is to be sent, and says whether to wait for more before it is written: those who are about to run may have
@@ -117,7 +125,7 @@ impl Belt {
     pub(crate) fn load(&mut self, cx: &mut Context<'_>) -> bool {
         let mut now = None;
         // When it has nothing, it wakes this task as something comes.
-        while let Poll::Ready(Some(operation)) = self.inbox.poll_recv(cx) {
+        while let Poll::Ready(Some(operation)) = self.inbox.poll_next_unpin(cx) {
             let now = *now.get_or_insert_with(Instant::now);
             self.send(operation, now, cx);
         }
@@ -181,5 +189,25 @@ impl Batch {
             }
         };
         Self { lane, now, took, count: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stays_that_was_put_in_at_the_end() {
+        for _ in 0..20_000 {
+            let ((inlet, inbox), token) = (channel(), Arc::new(()));
+            std::thread::scope(|scope| {
+                scope.spawn(|| while inlet.unbounded_send(Arc::clone(&token)).is_ok() {});
+                while Arc::strong_count(&token) == 1 {
+                    std::hint::spin_loop();
+                }
+                drop(inbox);
+            });
+            assert_eq!(Arc::strong_count(&token), 1);
+        }
     }
 }

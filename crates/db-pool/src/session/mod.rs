@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use db_core::{Action, Cause, Error, Outcome, Params, Phase, Result, Severity, Signal};
+use futures_channel::mpsc::UnboundedSender;
 use futures_util::FutureExt;
 use futures_util::stream::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
@@ -181,7 +181,7 @@ impl Session {
 
     /// Sends a statement that shares the connection with others. Without a driver it is dropped, unsent.
     pub(crate) fn send_on_lane(&self, operation: Operation) {
-        self.lane.send(operation).ok();
+        self.lane.unbounded_send(operation).ok();
     }
 
     /// A statement that is prepared already.
