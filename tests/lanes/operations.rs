@@ -128,8 +128,7 @@ async fn lanes_give_way_where_the_server_gives_no_more() {
     let mut target = database.config();
     target.user(&role).password("one");
     let mut settings = settings();
-    (settings.max, settings.connect_retry.max_retries) = (4, 20);
-    settings.acquire_timeout = Duration::from_secs(8);
+    settings.max = 4;
     let pool = Pool::open(target, settings).await.expect("a pool");
     learn::<i64>(&pool, "SELECT $1::int8", &[&1_i64]).await;
     let load = Load::begin(&pool, 3);

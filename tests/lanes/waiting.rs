@@ -20,11 +20,11 @@ const HELD: f64 = 1.0;
 /// More callers than a lane is given at a time, and fewer than it could take.
 const CALLERS: i64 = 240;
 
-/// A pool with one lane.
-async fn with_a_lane() -> (TestDatabase, Pool) {
+/// A pool that has lanes.
+async fn with_lanes(most: u32) -> (TestDatabase, Pool) {
     let database = database().await;
     let pool = pool(&database, |settings| {
-        (settings.max, settings.queue_limit) = (4, 1_000);
+        (settings.max, settings.queue_limit) = (4 * most, 1_000);
         settings.lanes.timeout = Duration::from_secs(2);
     })
     .await;
@@ -32,29 +32,30 @@ async fn with_a_lane() -> (TestDatabase, Pool) {
     (database, pool)
 }
 
-/// Has the lane do nothing for a while.
-async fn hold_the_lane(pool: &Pool) -> JoinHandle<()> {
+/// Has one lane do nothing for a while.
+async fn hold_a_lane(pool: &Pool) -> JoinHandle<()> {
     let begun = pool.clone();
     let held = tokio::spawn(async move {
         begun.one::<i64>(SLEEP, &[&HELD, &1_i64]).await.expect("a row");
     });
-    eventually("the lane is held", async || pool.stats().lanes.in_flight == 1).await;
+    eventually("it is held", async || pool.stats().lanes.in_flight == 1).await;
     held
+}
+
+/// So many callers that select.
+fn select(pool: &Pool) -> Vec<JoinHandle<i32>> {
+    let one = |pool: Pool| async move { pool.one::<i32>("SELECT 1", &[]).await.expect("a row") };
+    (0..CALLERS).map(|_| tokio::spawn(one(pool.clone()))).collect()
 }
 
 /// The lane does not move: what was given to it has to wait, and the rest of those who came are served by other connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_that_does_not_move_holds_up_few() {
-    let (_database, pool) = with_a_lane().await;
+    let (_database, pool) = with_lanes(1).await;
     learn::<i32>(&pool, "SELECT 1", &[]).await;
-    let held = hold_the_lane(&pool).await;
+    let held = hold_a_lane(&pool).await;
     // Sooner than the lane is late and they would be sent elsewhere.
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            let pool = pool.clone();
-            tokio::spawn(async move { pool.one::<i32>("SELECT 1", &[]).await.expect("a row") })
-        })
-        .collect();
+    let callers = select(&pool);
     let served = || callers.iter().filter(|caller| caller.is_finished()).count();
     eventually("most are served", async || served() > 120).await;
     assert!(!held.is_finished(), "while the lane did not move");
@@ -62,16 +63,37 @@ async fn a_lane_that_does_not_move_holds_up_few() {
     join_all(callers).await.into_iter().for_each(|caller| assert_eq!(caller.expect("no panic"), 1));
 }
 
+/// One of two lanes does not move: the other one takes all that wait in line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_moves_takes_what_waits() {
+    let (_database, pool) = with_lanes(2).await;
+    learn::<i32>(&pool, "SELECT 1", &[]).await;
+    eventually("there are two lanes", async || {
+        join_all(select(&pool)).await;
+        pool.stats().lanes.open == 2
+    })
+    .await;
+    let held = hold_a_lane(&pool).await;
+    let before = pool.stats().lanes.statements;
+    let callers = select(&pool);
+    let served = || callers.iter().filter(|caller| caller.is_finished()).count();
+    eventually("most are served", async || served() > 120).await;
+    let on_lanes = pool.stats().lanes.statements - before;
+    assert!(!held.is_finished() && on_lanes > 120, "{on_lanes} on the lane that moves");
+    held.await.expect("no panic");
+    join_all(callers).await.into_iter().for_each(|caller| assert_eq!(caller.expect("no panic"), 1));
+}
+
 /// Whoever gives up while its statement waits is told that it has not run, and it never does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_up_before_it_was_sent_never_runs() {
-    let (database, pool) = with_a_lane().await;
+    let (database, pool) = with_lanes(1).await;
     let aside = client(database.url()).await;
     aside.batch_execute("CREATE TABLE t (id int8)").await.expect("a table");
     for _ in 0..12 {
         pool.execute(INSERT, &[&-2_i64]).await.expect("learned");
     }
-    let held = hold_the_lane(&pool).await;
+    let held = hold_a_lane(&pool).await;
     // Sooner than the lane is late and they would be sent elsewhere.
     let deadline = Instant::now() + Duration::from_millis(10);
     let view = pool.autocommit().until(deadline);

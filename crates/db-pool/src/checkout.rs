@@ -62,8 +62,8 @@ impl Patience {
 pub(crate) struct Demand {
     /// Callers who were admitted and found nothing idle.
     hungry: AtomicUsize,
-    /// Those who were, and are so no longer.
-    fed: AtomicU64,
+    /// How many were so and are no longer, with a connection or without.
+    left: AtomicU64,
     /// Tasks that open connections for them.
     openers: AtomicUsize,
 }
@@ -123,7 +123,7 @@ pub(crate) async fn checkout(
     deadline: Instant,
     mut patience: Patience,
 ) -> Result<Pooled> {
-    let mut now = started;
+    let mut now = Instant::now();
     // A connection is not blamed for a deadline that is over.
     while now < deadline {
         let pooled = match shared.take_idle() {
@@ -230,9 +230,17 @@ impl Shared {
         self.demand.hungry.load(Ordering::Relaxed) > 0
     }
 
-    /// How many do, and how many have done so and do no longer.
-    pub(crate) fn hungry_now(&self) -> (u64, u64) {
-        (self.demand.hungry.load(Ordering::Relaxed) as u64, self.demand.fed.load(Ordering::Relaxed))
+    /// How many do where the server refused the last connection, and how many have waited and do so no longer.
+    pub(crate) fn starving_now(&self) -> (u64, u64) {
+        // In this order: who leaves in between is taken for one who has left, and not for both.
+        let left = self.demand.left.load(Ordering::SeqCst);
+        let hungry = self.demand.hungry.load(Ordering::SeqCst) as u64;
+        (if hungry > 0 && self.failures.borrow().is_some() { hungry } else { 0 }, left)
+    }
+
+    /// Whether callers wait who cannot be given a connection that is not there yet.
+    pub(crate) fn is_short(&self) -> bool {
+        self.gate.waiting() > 0 || self.starving_now().0 > 0
     }
 
     /// Has connections opened for callers who found none, as far as there are seats: by as many tasks as there are such
@@ -267,7 +275,7 @@ impl<'a> Hungry<'a> {
 impl Drop for Hungry<'_> {
     fn drop(&mut self) {
         self.0.hungry.fetch_sub(1, Ordering::SeqCst);
-        self.0.fed.fetch_add(1, Ordering::Relaxed);
+        self.0.left.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -176,15 +176,15 @@ impl Pool {
             Some(place) => place,
             None => {
                 shared.gate.admit(deadline).await.map_err(|refused| shared.refused(&refused))?;
-                Place::new(shared)
+                let (place, now) = (Place::new(shared), Instant::now());
+                if now < deadline
+                    && let Some(pooled) = checkout::at_hand(shared, now)
+                {
+                    return Ok((pooled, place, now));
+                }
+                place
             }
         };
-        let now = Instant::now();
-        if now < deadline
-            && let Some(pooled) = checkout::at_hand(shared, now)
-        {
-            return Ok((pooled, place, now));
-        }
         // Apart as well: those who wait to be admitted are many.
         let pooled = Box::pin(checkout::checkout(shared, started, deadline, patience)).await?;
         Ok((pooled, place, Instant::now()))

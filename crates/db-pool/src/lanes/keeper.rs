@@ -61,12 +61,15 @@ impl Lanes {
         if is_lost {
             self.rest_for(after_a_loss());
         }
-        let waited = queues.look(shared, now);
-        let is_wanted = waited >= shared.settings.acquire_timeout / 4;
+        let Wait { who, at_the_gate, starving } = queues.look(shared, now);
+        // Who starves is told soon that the server refuses him.
+        let is_urgent = at_the_gate >= shared.settings.acquire_timeout / 4 || starving >= TICK;
         let is_idle = |lane: &Arc<Lane>| lane.load() == 0 && lane.rested(now) >= TICK;
+        let is_wanted = is_urgent || at_the_gate >= TICK && open.last().is_some_and(is_idle);
         let surplus = open.len().saturating_sub(self.most(shared));
-        let given = usize::from(waited >= TICK && (is_wanted || open.last().is_some_and(is_idle)));
-        if is_wanted && given > surplus {
+        // One that leaves is for one who waits.
+        let given = usize::from(is_wanted && leaving.len() < who);
+        if is_urgent && given > surplus {
             self.rest_for(AFTER_GIVING);
         }
         for _ in 0..given.max(surplus) {
@@ -82,8 +85,8 @@ impl Lanes {
                 lane.session.abort();
             }
         }
-        let is_pool_full = shared.gate.waiting() > 0;
-        if open.iter().all(|lane| is_hopeless(lane, is_pool_full, now)) {
+        let is_short = shared.is_short();
+        if open.iter().all(|lane| is_hopeless(lane, is_short, now)) {
             self.common.backlog.refuse_all();
         }
         leaving.retain(|lane| {
@@ -150,20 +153,29 @@ async fn run(shared: Weak<Shared>) {
 struct Queues {
     /// Until the pool admits them.
     at_the_gate: Queue,
-    /// Until one comes back or is opened, which a server may refuse.
-    inside: Queue,
+    /// Inside, where the server refuses more.
+    starving: Queue,
+}
+
+/// Who waits, and for how long, at least, somebody has waited who waits still.
+struct Wait {
+    who: usize,
+    at_the_gate: Duration,
+    starving: Duration,
 }
 
 impl Queues {
-    /// For how long, at least, somebody has waited who waits still.
-    fn look(&mut self, shared: &Shared, now: Instant) -> Duration {
+    fn look(&mut self, shared: &Shared, now: Instant) -> Wait {
         let (waiting, left) = shared.gate.queue_now();
-        let (hungry, fed) = shared.hungry_now();
-        self.at_the_gate.saw(waiting, left, now).max(self.inside.saw(hungry, fed, now))
+        let at_the_gate = self.at_the_gate.saw(waiting, left, now);
+        let (hungry, left) = shared.starving_now();
+        let starving = self.starving.saw(hungry, left, now);
+        Wait { who: usize::try_from(waiting + hungry).unwrap_or(usize::MAX), at_the_gate, starving }
     }
 }
 
-/// How long callers have waited, told from how many have left the queue: it is served in order.
+/// How long callers have waited, told from how many have left the queue: it is served in order. Who leaves it out of order makes the time
+/// shorter, never longer.
 #[derive(Debug, Default)]
 struct Queue {
     /// Of each look, the number of callers that must have left until nobody who waited then waits any more.

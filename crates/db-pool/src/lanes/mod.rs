@@ -146,17 +146,17 @@ impl Lanes {
 
     /// Where a statement that may use a lane runs.
     pub(crate) fn pick(&self, shared: &Arc<Shared>, now: Instant) -> Pick {
-        let is_pool_full = shared.gate.waiting() > 0;
+        let is_short = shared.is_short();
         let (best, count) = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            let moving = open.iter().filter(|lane| !is_hopeless(lane, is_pool_full, now));
+            let moving = open.iter().filter(|lane| !is_hopeless(lane, is_short, now));
             (moving.min_by_key(|lane| lane.load()).cloned(), open.len())
         };
         let load = best.as_ref().map_or(u32::MAX, |lane| lane.load());
         let is_busy = load >= FEW;
         // Where callers wait for a connection, one of those who have one opens it.
         if is_busy
-            && !is_pool_full
+            && !is_short
             && let Some(opening) = self.may_open(shared, count, now)
         {
             return Pick::Open(opening);
@@ -164,7 +164,7 @@ impl Lanes {
         let backlog = &self.common.backlog;
         let ahead = load.saturating_add(backlog.len() / u32::try_from(count.max(1)).unwrap_or(1));
         // Whoever would have to wait for a connection of its own waits for a lane instead.
-        let is_soon = is_pool_full || backlog.wait(now) <= self.settings.wait;
+        let is_soon = is_short || backlog.wait(now) <= self.settings.wait;
         best.filter(|_| ahead < self.settings.depth && is_soon).map_or(Pick::None, Pick::Lane)
     }
 
@@ -173,7 +173,7 @@ impl Lanes {
     pub(crate) async fn run(&self, home: Arc<Lane>, asked: &Asked<'_>) -> Result<Done, Passed> {
         let statement = match home.session.ready(asked.history.sql()) {
             Some(statement) => statement,
-            // Rare, and large.
+            // Large, and rare as long as statements are kept prepared.
             None => Box::pin(prepare(&home, asked)).await?,
         };
         let mut answer = self.ask(home, statement, asked)?;
@@ -316,8 +316,8 @@ impl Lanes {
 }
 
 /// Whether nobody should wait for a lane. Who has to wait anyhow has more patience.
-fn is_hopeless(lane: &Lane, is_pool_full: bool, now: Instant) -> bool {
-    if is_pool_full { lane.is_stuck(now) } else { lane.is_late(now) }
+fn is_hopeless(lane: &Lane, is_short: bool, now: Instant) -> bool {
+    if is_short { lane.is_stuck(now) } else { lane.is_late(now) }
 }
 
 /// The statement as it is prepared on a lane.
